@@ -1,0 +1,51 @@
+# Two commands do everything on a machine that has Python 3.11+ and make: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 27827
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast check format bench lock clean
+
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.synced  ## make .venv with everything in it (the other commands call it)
+
+$(VENV)/.synced: pyproject.toml uv.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --all-extras --inexact --python $(BIN)/python
+	@touch $@
+
+run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: make run PORT=8000)
+	$(BIN)/cstar-mock serve --port $(PORT)
+
+test: setup  ## run the whole test suite with its coverage gate
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-fast: setup  ## run the unit and API tests only
+	$(BIN)/python -m pytest tests/unit tests/api
+
+check: setup  ## lint, format, strict types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup  ## put the code into the one format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup  ## run the benchmarks; tables on the screen, JSON in benchmarks/results/
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/throughput.py
+
+lock: setup  ## resolve the dependencies anew
+	$(BIN)/uv lock --upgrade
+
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist benchmarks/results

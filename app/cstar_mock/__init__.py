@@ -1,0 +1,27 @@
+"""cstar-mock: the reference double of cStar's Analytics API.
+
+The whole public surface is here; everything else may change between versions.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cstar_mock.application import create_app
+    from cstar_mock.settings import Settings
+
+VERSION = "0.1.0"
+
+__all__ = ["VERSION", "Settings", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use: `import cstar_mock` must cost nothing (command line, pytest)."""
+    if name == "create_app":
+        from cstar_mock.application import create_app  # noqa: PLC0415
+
+        return create_app
+    if name == "Settings":
+        from cstar_mock.settings import Settings  # noqa: PLC0415
+
+        return Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

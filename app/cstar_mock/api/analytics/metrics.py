@@ -1,0 +1,114 @@
+"""What each figure means, as SQL: which rows it counts (contract §5).
+
+A metric is a table and the conditions that make a row count. The statements of `service` are put together from
+them once, at import; rows stamped after `now` fail every condition, so they do not exist yet for any figure.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, or_
+
+from cstar_mock.models import OPEN_STATUSES, Base, CsatResponse, Customer, Member, Ticket
+
+TEAM_ID = bindparam("team_id")
+ENVIRONMENT = bindparam("environment")
+START: ColumnElement[int] = bindparam("start", type_=BigInteger)
+NOW: ColumnElement[int] = bindparam("now", type_=BigInteger)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure.
+
+    Attributes:
+        name: the figure's path in the answer.
+        definition: its meaning, in a sentence.
+        rows: the table whose rows it counts.
+        condition: what makes a row of the scope count.
+        source: `doc`, `site` or `ours`, as in the contract.
+    """
+
+    name: str
+    definition: str
+    rows: type[Base]
+    condition: ColumnElement[bool]
+    source: str
+
+
+def in_scope(rows: Any) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to the team and environment asked for."""
+    return and_(rows.team_id == TEAM_ID, rows.environment == ENVIRONMENT)
+
+
+def _in_window(instant: Any) -> ColumnElement[bool]:
+    return and_(instant > START, instant <= NOW)
+
+
+TICKETS_TOTAL = Metric(
+    "tickets.total", "Tickets created in the window.", Ticket, _in_window(Ticket.created_at), "doc"
+)
+TICKETS_OPEN = Metric(
+    "tickets.open",
+    "Tickets that exist and are new, open or pending now, or will be resolved only after now.",
+    Ticket,
+    and_(
+        Ticket.created_at <= NOW,
+        or_(Ticket.status.in_([status.value for status in OPEN_STATUSES]), Ticket.resolved_at > NOW),
+    ),
+    "doc; the statuses ours",
+)
+TICKETS_RESOLVED = Metric(
+    "tickets.resolved",
+    "Tickets resolved in the window and not reopened since: reopening clears the instant.",
+    Ticket,
+    _in_window(Ticket.resolved_at),
+    "doc; reopening ours",
+)
+CUSTOMERS_TOTAL = Metric(
+    "customers.total", "Customers created up to now.", Customer, Customer.created_at <= NOW, "doc"
+)
+CUSTOMERS_ACTIVE = Metric(
+    "customers.active",
+    "Distinct customers of the tickets created in the window.",
+    Ticket,
+    _in_window(Ticket.created_at),
+    "ours",
+)
+CUSTOMERS_NEW = Metric(
+    "customers.new", "Customers created in the window.", Customer, _in_window(Customer.created_at), "ours"
+)
+CSAT_RESPONSES = Metric(
+    "csat.totalResponses",
+    "CSAT responses submitted in the window.",
+    CsatResponse,
+    _in_window(CsatResponse.submitted_at),
+    "doc",
+)
+
+CURRENT_MEMBERS = and_(
+    Member.created_at <= NOW, or_(Member.removed_at.is_(None), Member.removed_at > NOW)
+)
+"""The members that the agents endpoint lists [ours]."""
+
+AGENT_RESOLVED = Metric(
+    "ticketsResolved",
+    "Tickets assigned to the member and resolved up to now.",
+    Ticket,
+    Ticket.resolved_at <= NOW,
+    "doc; over all time ours",
+)
+AGENT_ANSWERED = Metric(
+    "avgResponseTime",
+    "Tickets assigned to the member whose first response was given up to now; the mean is in minutes.",
+    Ticket,
+    Ticket.first_response_at <= NOW,
+    "doc; the unit ours",
+)
+AGENT_RESPONSES = Metric(
+    "csatAverage",
+    "CSAT responses submitted up to now to tickets that are assigned to the member.",
+    CsatResponse,
+    CsatResponse.submitted_at <= NOW,
+    "doc",
+)

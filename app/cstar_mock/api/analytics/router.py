@@ -1,0 +1,62 @@
+"""The two analytics endpoints [doc]."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from cstar_mock.api.analytics import periods, service
+from cstar_mock.api.analytics.schemas import AgentStats, Overview
+from cstar_mock.api.analytics.service import Scope
+from cstar_mock.api.dependencies import secret_key, services_of
+from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
+from cstar_mock.api.success import success
+from cstar_mock.http.context import context_of
+from cstar_mock.security import Caller
+from cstar_mock.settings import EmptyMean, Settings
+
+SecretKeyCaller = Annotated[Caller, Depends(secret_key)]
+
+
+def create_router(settings: Settings) -> APIRouter:
+    """Return the endpoints, described as these settings make them answer."""
+    router = APIRouter(prefix="/api/v1/teams/{teamId}/analytics", tags=["Analytics"])
+    empty_mean = 0.0 if settings.empty_mean is EmptyMean.ZERO else None
+
+    @router.get(
+        "/overview",
+        operation_id="getAnalyticsOverview",
+        summary="Get Overview",
+        responses=responses("overview", Overview, settings),
+        openapi_extra=secured_by_key(TEAM_ID_PARAMETER, PERIOD_PARAMETER),
+    )
+    async def get_overview(request: Request, caller: SecretKeyCaller) -> Response:
+        """Ticket, customer and CSAT summary for a time period."""
+        period = periods.requested(request.scope["query_string"])
+        overview = await services_of(request).database.read(
+            service.overview,
+            Scope(caller.team_id, caller.environment),
+            period,
+            context_of(request.scope).now(),
+            empty_mean,
+        )
+        return success(request, overview)
+
+    @router.get(
+        "/agents",
+        operation_id="getAgentStats",
+        summary="Get Agent Stats",
+        responses=responses("agents", list[AgentStats], settings),
+        openapi_extra=secured_by_key(TEAM_ID_PARAMETER),
+    )
+    async def get_agents(request: Request, caller: SecretKeyCaller) -> Response:
+        """Per-agent performance metrics, over all time."""
+        agents = await services_of(request).database.read(
+            service.agents,
+            Scope(caller.team_id, caller.environment),
+            context_of(request.scope).now(),
+            empty_mean,
+        )
+        return success(request, agents)
+
+    return router

@@ -1,0 +1,198 @@
+"""How the endpoints describe themselves in the OpenAPI document; the errors come from the catalogue."""
+
+from typing import Any
+
+from cstar_mock import clock, errors
+from cstar_mock.api.analytics.periods import DEFAULT, Period
+from cstar_mock.api.success import Success, SuccessWithMeta
+from cstar_mock.errors import ApiError, ErrorKind
+from cstar_mock.settings import Settings
+
+REQUEST_ID = "req_abc123"
+TIMESTAMP = clock.parse_instant("2025-12-10T14:30:00Z")
+BEARER = "bearerKey"
+
+PERIOD_PARAMETER: dict[str, Any] = {
+    "name": "period",
+    "in": "query",
+    "required": False,
+    "description": "How far to look back from now: 24 hours, 7, 30, 90 or 365 days.",
+    "schema": {"type": "string", "enum": [period.value for period in Period], "default": DEFAULT.value},
+}
+TEAM_ID_PARAMETER: dict[str, Any] = {
+    "name": "teamId",
+    "in": "path",
+    "required": True,
+    "description": "The team's UUID.",
+    "schema": {"type": "string", "format": "uuid"},
+}
+
+SECURITY_SCHEME: dict[str, Any] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key: `sk_live_…` or `sk_test_…` (secret), `pk_live_…` or `pk_test_…` (publishable).",
+}
+
+_DOCUMENTED: dict[str, Any] = {
+    "overview": {
+        "success": True,
+        "data": {
+            "object": "analytics_overview",
+            "period": "week",
+            "tickets": {"total": 142, "open": 23, "resolved": 89},
+            "customers": {"total": 450, "active": 120, "new": 15},
+            "csat": {"average": 4.2, "totalResponses": 67},
+        },
+    },
+    "agents": {
+        "success": True,
+        "data": [
+            {
+                "object": "agent_stats",
+                "userId": "usr_abc",
+                "name": "Jane",
+                "ticketsResolved": 45,
+                "avgResponseTime": 12.5,
+                "csatAverage": 4.8,
+            }
+        ],
+    },
+    "whoami": {
+        "success": True,
+        "data": {
+            "teamId": "7b0ff4ab-4c1b-5c5e-9d3a-2f6f4f0e8a11",
+            "teamName": "Acme Corp",
+            "teamSlug": "acme",
+            "keyType": "secret",
+            "environment": "live",
+        },
+    },
+}
+
+
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema}
+
+
+_REQUEST_ID_HEADER = {
+    "X-Request-Id": _header("The request's id.", type="string", pattern="^req_[A-Za-z0-9]{12}$")
+}
+_RATE_LIMIT_HEADERS = {
+    "X-RateLimit-Limit": _header("Requests a window.", type="integer", minimum=1),
+    "X-RateLimit-Remaining": _header("Requests left in this window.", type="integer", minimum=0),
+    "X-RateLimit-Reset": _header("When the window ends, in Unix seconds.", type="integer"),
+    "X-RateLimit-Window": _header("Length of a window in seconds.", type="integer", minimum=1),
+}
+_OWN_HEADERS = {
+    401: {"WWW-Authenticate": _header("The challenge.", type="string", const="Bearer")},
+    429: {"Retry-After": _header("Seconds until the window ends.", type="integer", minimum=1)},
+    503: {"Retry-After": _header("Seconds to wait.", type="integer", minimum=1)},
+}
+_PERHAPS_NOT_COUNTED = {401, 500, 503}
+"""Statuses that may come before the request is counted, so that they promise no `X-RateLimit-*`."""
+
+_PARTICULARS: dict[str, dict[str, Any]] = {
+    errors.RATE_LIMIT_EXCEEDED.name: errors.waiting(60),
+    errors.SERVICE_UNAVAILABLE.name: errors.waiting(errors.UNAVAILABLE_SECONDS),
+    errors.PARAMETER_INVALID.name: {
+        "parameter": "period",
+        "value": "'fortnight'",
+        "allowed": ", ".join(Period),
+        "param": "period",
+    },
+    errors.METHOD_NOT_ALLOWED.name: {"method": "POST", "allowed": "GET"},
+}
+"""What fills the messages of the examples."""
+
+_ANY_KEY_ERRORS = (
+    errors.AUTHENTICATION_REQUIRED,
+    errors.RATE_LIMIT_EXCEEDED,
+    errors.INTERNAL_ERROR,
+    errors.SERVICE_UNAVAILABLE,
+)
+_SECRET_KEY_ERRORS = (*_ANY_KEY_ERRORS, errors.SECRET_KEY_REQUIRED, errors.TEAM_ACCESS_DENIED)
+
+ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Error",
+    "description": "The envelope of every answer that is not a 200.",
+    "required": ["success", "error", "meta"],
+    "additionalProperties": False,
+    "properties": {
+        "success": {"type": "boolean", "const": False},
+        "error": {
+            "type": "object",
+            "title": "ErrorDetail",
+            "required": ["type", "code", "message", "doc_url", "request_id"],
+            "additionalProperties": False,
+            "properties": {
+                "type": {"type": "string", "enum": sorted({kind.type for kind in errors.CATALOGUE.values()})},
+                "code": {"type": "string", "enum": sorted({kind.code for kind in errors.CATALOGUE.values()})},
+                "message": {"type": "string"},
+                "param": {"type": "string", "description": "The parameter at fault, if one is."},
+                "doc_url": {"type": "string", "format": "uri"},
+                "request_id": {"type": "string"},
+            },
+        },
+        "meta": {
+            "type": "object",
+            "title": "ErrorMeta",
+            "required": ["timestamp"],
+            "additionalProperties": False,
+            "properties": {"timestamp": {"type": "string", "format": "date-time"}},
+        },
+    },
+}
+
+
+def example(kind: ErrorKind) -> dict[str, Any]:
+    """Return the envelope of an error as the documents show it."""
+    return errors.envelope(ApiError(kind, **_PARTICULARS.get(kind.name, {})), REQUEST_ID, TIMESTAMP)
+
+
+def secured_by_key(*parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what an operation adds to its description: the bearer key, and its parameters."""
+    return {"security": [{BEARER: []}], "parameters": list(parameters)}
+
+
+def responses(name: str, data: Any, settings: Settings) -> dict[int | str, dict[str, Any]]:
+    """Return all responses of the operation `overview`, `agents` or `whoami`, whose 200 carries `data`."""
+    kinds = _ANY_KEY_ERRORS if name == "whoami" else _SECRET_KEY_ERRORS
+    if name == "overview":
+        kinds = (*kinds, errors.PARAMETER_INVALID)
+    if not settings.rate_limits:
+        kinds = tuple(kind for kind in kinds if kind is not errors.RATE_LIMIT_EXCEEDED)
+    envelope = SuccessWithMeta[data] if settings.success_meta else Success[data]
+    ok = dict(_DOCUMENTED[name])
+    if settings.success_meta:
+        ok["meta"] = {"requestId": REQUEST_ID, "timestamp": clock.iso(TIMESTAMP)}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {
+            "model": envelope,
+            "description": "The answer.",
+            "headers": _headers(200, settings),
+            "content": {"application/json": {"example": ok}},
+        }
+    }
+    for status in sorted({kind.status for kind in kinds}):
+        of_status = [kind for kind in kinds if kind.status == status]
+        described[status] = {
+            "description": " Or: ".join(kind.meaning for kind in of_status),
+            "headers": _headers(status, settings),
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Error"},
+                    "examples": {kind.name: {"value": example(kind)} for kind in of_status},
+                }
+            },
+        }
+    return described
+
+
+def _headers(status: int, settings: Settings) -> dict[str, Any]:
+    counted = settings.rate_limits and status not in _PERHAPS_NOT_COUNTED
+    return {
+        **_REQUEST_ID_HEADER,
+        **(_RATE_LIMIT_HEADERS if counted else {}),
+        **_OWN_HEADERS.get(status, {}),
+    }

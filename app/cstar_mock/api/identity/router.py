@@ -1,0 +1,39 @@
+"""Who am I: how an SDK finds its team [site]."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from cstar_mock.api.dependencies import any_key
+from cstar_mock.api.documentation import responses, secured_by_key
+from cstar_mock.api.identity.schemas import Identity
+from cstar_mock.api.success import success
+from cstar_mock.models import Environment, KeyType
+from cstar_mock.security import Caller
+from cstar_mock.settings import Settings
+
+
+def create_router(settings: Settings) -> APIRouter:
+    """Return the endpoint, described as these settings make it answer."""
+    router = APIRouter(prefix="/api/v1/auth", tags=["Authentication"])
+
+    @router.get(
+        "/whoami",
+        operation_id="whoAmI",
+        summary="Who am I",
+        responses=responses("whoami", Identity, settings),
+        openapi_extra=secured_by_key(),
+    )
+    async def whoami(request: Request, caller: Annotated[Caller, Depends(any_key)]) -> Response:
+        """The team, type and environment of the key; any valid key may ask."""
+        identity = Identity(
+            teamId=caller.team_id,
+            teamName=caller.team_name,
+            teamSlug=caller.team_slug,
+            keyType=KeyType(caller.key_type),
+            environment=Environment(caller.environment),
+        )
+        return success(request, identity)
+
+    return router

@@ -1,0 +1,19 @@
+"""What whoami answers [site]."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cstar_mock.models import Environment, KeyType
+
+
+class Identity(BaseModel):
+    """The key that asks, and its team."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teamId: Annotated[str, Field(json_schema_extra={"format": "uuid"})]  # noqa: N815
+    teamName: str  # noqa: N815
+    teamSlug: str  # noqa: N815
+    keyType: KeyType  # noqa: N815
+    environment: Environment

@@ -1,0 +1,43 @@
+"""The envelope of a 200: `{"success": true, "data": …}` [doc], with `meta` if a setting asks for it [site]."""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from cstar_mock import clock
+from cstar_mock.api.dependencies import services_of
+from cstar_mock.http.context import context_of
+
+T = TypeVar("T")
+
+
+class Meta(BaseModel):
+    """What a setting adds to a 200 [site]."""
+
+    requestId: str = Field(description="The id that also stands in the header X-Request-Id.")  # noqa: N815
+    timestamp: str = Field(description="The team's time: UTC, ISO 8601, whole seconds.")
+
+
+class Success(BaseModel, Generic[T]):
+    """The envelope of a 200."""
+
+    success: Literal[True]
+    data: T
+
+
+class SuccessWithMeta(Success[T], Generic[T]):
+    """The envelope of a 200 when the setting `success_meta` is on."""
+
+    meta: Meta
+
+
+def success(request: Request, data: Any) -> Response:
+    """Answer 200 with data, a schema or a list of schemas."""
+    body: dict[str, Any] = {"success": True, "data": data}
+    if services_of(request).settings.success_meta:
+        context = context_of(request.scope)
+        body["meta"] = {"requestId": context.request_id, "timestamp": clock.iso(context.now())}
+    return Response(to_json(body), media_type="application/json")

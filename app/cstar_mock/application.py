@@ -1,0 +1,85 @@
+"""The application: the only place where things are wired together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from cstar_mock import VERSION, pages, settings
+from cstar_mock.api.analytics.router import create_router as analytics
+from cstar_mock.api.dependencies import Services
+from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
+from cstar_mock.api.identity.router import create_router as identity
+from cstar_mock.database import Database
+from cstar_mock.http import errors
+from cstar_mock.http.context import RequestContextMiddleware
+from cstar_mock.http.cors import ApiCORSMiddleware
+from cstar_mock.rate_limit import RateLimiter
+from cstar_mock.settings import Settings
+
+TITLE = "cStar Analytics API (cstar-mock)"
+DESCRIPTION = """The Analytics API of cStar, answered by cstar-mock from real ticket, customer and CSAT rows.
+
+Checks are made in this order: route (404, 405), key (401), rate limit (429), team (403), key type (403),
+parameters (400)."""
+
+
+def create_app(settings_: Settings | None = None, database: Database | None = None) -> FastAPI:
+    """Return a cstar-mock application.
+
+    Args:
+        settings_: the choices to serve by; by default those of the environment (`CSTAR_MOCK_…`).
+        database: a prepared database, which stays the caller's to close; by default the settings' own, opened
+            here and closed when the application shuts down.
+
+    Raises:
+        SettingsError: the environment has a value that is not allowed.
+        SchemaOutdated: the settings' database needs `cstar-mock db upgrade`.
+    """
+    settings_ = settings_ or settings.load()
+    own_database = None
+    if database is None:
+        database = own_database = Database(settings_.database)
+        database.prepare()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if own_database is not None:
+            own_database.close()
+
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = Services(
+        settings_, database, RateLimiter(settings_) if settings_.rate_limits else None
+    )
+    app.add_middleware(ApiCORSMiddleware)
+    app.add_middleware(RequestContextMiddleware)
+    errors.install(app)
+    app.include_router(analytics(settings_))
+    app.include_router(identity(settings_))
+    app.include_router(pages.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document: FastAPI's, with the error schema and the bearer key."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+        components["securitySchemes"] = {BEARER: SECURITY_SCHEME}
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,160 @@
+"""The store's one door: it opens, commits, rolls back, and knows where work may wait.
+
+Work is a plain function of a connection. On SQLite it runs on the event loop itself: it takes microseconds,
+never waits for a network, and, as it can't await, no other handler runs inside its transaction. On PostgreSQL
+it runs in a worker thread. Callers can't tell the difference.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import StaticPool
+
+from cstar_mock.errors import StoreUnavailable
+from cstar_mock.models import Base
+
+SCHEMA_REVISION = "0001"
+"""The newest migration; a test compares it with `migrations/`."""
+
+_ON_CONNECT = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA foreign_keys = ON",
+)
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+_WRITE = "cstar_mock_write"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SchemaOutdated(Exception):
+    """The database has no schema, or not the newest; `cstar-mock db upgrade` brings it up to date."""
+
+
+class Database:
+    """A SQLite or PostgreSQL database, by its SQLAlchemy URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.embedded = self.url.get_backend_name() == "sqlite"
+        if self.embedded:
+            in_memory = self.url.database in {None, "", ":memory:"}
+            self.engine = create_engine(
+                self.url,
+                connect_args={"check_same_thread": False},
+                **({"poolclass": StaticPool} if in_memory else {}),
+            )
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_immediate_if_writing)
+        else:
+            self.engine = create_engine(self.url, pool_pre_ping=True)
+        self._writer = self.engine.execution_options(**{_WRITE: True})
+
+    async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that only reads, and return its result.
+
+        Raises:
+            StoreUnavailable: the database can't be reached.
+        """
+        if self.embedded:
+            return self.read_now(work, *args, **kwargs)
+        return await asyncio.to_thread(self.read_now, work, *args, **kwargs)
+
+    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work in one transaction, committed if it returns and rolled back if it raises.
+
+        Raises:
+            StoreUnavailable: the database can't be reached.
+        """
+        if self.embedded:
+            return self.write_now(work, *args, **kwargs)
+        return await asyncio.to_thread(self.write_now, work, *args, **kwargs)
+
+    def read_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what `read` does, for callers without an event loop."""
+        with _unreachable_is_unavailable(), self.engine.connect() as connection:
+            return work(connection, *args, **kwargs)
+
+    def write_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what `write` does, for callers without an event loop."""
+        with _unreachable_is_unavailable(), self._writer.begin() as connection:
+            return work(connection, *args, **kwargs)
+
+    def prepare(self) -> None:
+        """Make the schema of an empty embedded database, and bring one from an older version up to date.
+
+        A fresh schema is made from the models, without importing Alembic, which would double the start-up time.
+
+        Raises:
+            SchemaOutdated: a PostgreSQL database is not up to date; its owner decides when to migrate it.
+            StoreUnavailable: the database can't be reached.
+        """
+        revision = self.read_now(schema_revision)
+        if revision == SCHEMA_REVISION:
+            return
+        if not self.embedded:
+            raise SchemaOutdated(
+                "the database has no schema yet" if revision is None else f"the schema is at {revision}"
+            )
+        if revision is None:
+            self.write_now(_create_schema)
+        else:
+            from cstar_mock.migrate import upgrade  # noqa: PLC0415  (Alembic is slow to import)
+
+            upgrade(self)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """Return the migration that the schema is at, or None if there is no schema."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _create_schema(connection: Connection) -> None:
+    Base.metadata.create_all(connection)
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": SCHEMA_REVISION})
+
+
+@contextmanager
+def _unreachable_is_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except _UNREACHABLE as error:
+        raise StoreUnavailable from error
+    except DatabaseError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable from error
+        raise
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not open transactions on its own: the `begin` hook decides which kind is needed.
+    connection.isolation_level = None
+    for pragma in _ON_CONNECT:
+        connection.execute(pragma)
+
+
+def _begin_immediate_if_writing(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another process has written between,
+    # however long the busy time-out: so a writer takes the lock at the start.
+    if connection.get_execution_options().get(_WRITE):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

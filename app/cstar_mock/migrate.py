@@ -1,0 +1,34 @@
+"""The schema's history, by Alembic; imported only where a schema is upgraded or compared."""
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from cstar_mock import shipped
+from cstar_mock.database import Database
+from cstar_mock.models import Base
+
+
+def upgrade(database: Database) -> None:
+    """Apply every migration that the database does not have yet."""
+    database.write_now(_upgrade)
+
+
+def differences(connection: Connection) -> list[str]:
+    """Return what the database's schema lacks or has too much, compared with the models."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return [str(difference) for difference in compare_metadata(context, Base.metadata)]
+
+
+def config(connection: Connection) -> Config:
+    """Return Alembic's configuration for a connection."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(shipped.folder("migrations")))
+    configuration.attributes["connection"] = connection
+    return configuration
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(config(connection), "head")

@@ -1,0 +1,227 @@
+"""The rows: teams, API keys, members, customers, tickets and CSAT responses.
+
+Every row but the team itself belongs to one team and one environment, and every primary key leads with the
+team, so that the schema can be distributed by team. Instants are whole microseconds since 1970 (see `clock`).
+The constraints refuse rows that make no sense, whichever way they come in.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from cstar_mock.clock import Duration, Instant
+
+
+class Environment(StrEnum):
+    """Two separate sets of data in each team [site]."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+class KeyType(StrEnum):
+    """What a key may do: a publishable key is for browsers and may not read analytics [doc]."""
+
+    SECRET = "secret"  # noqa: S105
+    PUBLISHABLE = "publishable"
+
+
+class TicketStatus(StrEnum):
+    """The states of a ticket [site]."""
+
+    NEW = "new"
+    OPEN = "open"
+    PENDING = "pending"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+OPEN_STATUSES = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
+"""The statuses that count as open [ours]."""
+
+KEY_PREFIXES = {
+    f"{kind}_{environment.value}": (key_type, environment)
+    for environment in Environment
+    for kind, key_type in (("sk", KeyType.SECRET), ("pk", KeyType.PUBLISHABLE))
+}
+"""What the four prefixes of a key say [site]."""
+
+
+def _one_of(column: str, values: type[StrEnum] | tuple[StrEnum, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+
+
+class Base(DeclarativeBase):
+    """The declarative base; names every constraint, so that migrations can find it again."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Team(Base):
+    """A tenant: it owns keys, rows and a clock.
+
+    `revision` grows in the transaction of every write to the team, so that what was computed before can be
+    known to hold still. `dataset` and `dataset_digest` say what the team was loaded from.
+    """
+
+    __tablename__ = "teams"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    slug: Mapped[str] = mapped_column(String(100), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    clock_frozen_at: Mapped[Instant | None] = mapped_column(BigInteger)
+    clock_offset: Mapped[Duration] = mapped_column(BigInteger, default=0)
+    clock_advanced: Mapped[Duration] = mapped_column(BigInteger, default=0)
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    dataset: Mapped[str | None] = mapped_column(String(100))
+    dataset_digest: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+
+    __table_args__ = (CheckConstraint("clock_advanced >= 0", name="clock_advanced_not_negative"),)
+
+
+class ApiKey(Base):
+    """A key, kept only as its SHA-256 digest: keys are long and random, so a slow hash would buy nothing."""
+
+    __tablename__ = "api_keys"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4))
+    key_type: Mapped[str] = mapped_column(String(11))
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    last_four: Mapped[str] = mapped_column(String(4))
+    rate_limit: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+    expires_at: Mapped[Instant | None] = mapped_column(BigInteger)
+    revoked_at: Mapped[Instant | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("environment", Environment), name="environment_known"),
+        CheckConstraint(_one_of("key_type", KeyType), name="key_type_known"),
+        CheckConstraint("rate_limit >= 1", name="rate_limit_positive"),
+    )
+
+
+class Member(Base):
+    """A team member, an agent of the statistics; `removed_at` ends the membership, the tickets stay."""
+
+    __tablename__ = "members"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+    removed_at: Mapped[Instant | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("environment", Environment), name="environment_known"),
+        CheckConstraint("removed_at >= created_at", name="removed_after_created"),
+    )
+
+
+class Customer(Base):
+    """Somebody who writes tickets."""
+
+    __tablename__ = "customers"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("environment", Environment), name="environment_known"),
+        Index(None, "team_id", "environment", "created_at"),
+    )
+
+
+class Ticket(Base):
+    """A request of a customer, with at most one assignee.
+
+    `resolved_at` is set while the status is `resolved`, and may be while it is `closed`: reopening clears it,
+    and a spam ticket is closed without ever having been resolved.
+    """
+
+    __tablename__ = "tickets"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(String(64))
+    assignee_id: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+    first_response_at: Mapped[Instant | None] = mapped_column(BigInteger)
+    resolved_at: Mapped[Instant | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["team_id", "environment", "customer_id"],
+            ["customers.team_id", "customers.environment", "customers.id"],
+        ),
+        ForeignKeyConstraint(
+            ["team_id", "environment", "assignee_id"],
+            ["members.team_id", "members.environment", "members.id"],
+        ),
+        CheckConstraint(_one_of("environment", Environment), name="environment_known"),
+        CheckConstraint(_one_of("status", TicketStatus), name="status_known"),
+        CheckConstraint("first_response_at >= created_at", name="first_response_after_created"),
+        CheckConstraint("resolved_at >= created_at", name="resolved_after_created"),
+        CheckConstraint("status <> 'resolved' OR resolved_at IS NOT NULL", name="resolved_has_instant"),
+        CheckConstraint(
+            "resolved_at IS NULL OR status IN ('resolved', 'closed')", name="reopened_has_no_instant"
+        ),
+        Index(None, "team_id", "environment", "created_at", "customer_id"),
+        Index(None, "team_id", "environment", "resolved_at"),
+        Index(None, "team_id", "environment", "status", "created_at"),
+        Index(None, "team_id", "environment", "assignee_id"),
+        Index(None, "team_id", "environment", "customer_id"),
+    )
+
+
+class CsatResponse(Base):
+    """A customer's score for one ticket, from 1 to 5; it belongs to the ticket's assignee."""
+
+    __tablename__ = "csat_responses"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ticket_id: Mapped[str] = mapped_column(String(64))
+    score: Mapped[int] = mapped_column(Integer)
+    submitted_at: Mapped[Instant] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["team_id", "environment", "ticket_id"],
+            ["tickets.team_id", "tickets.environment", "tickets.id"],
+            ondelete="CASCADE",
+        ),
+        UniqueConstraint("team_id", "environment", "ticket_id"),
+        CheckConstraint(_one_of("environment", Environment), name="environment_known"),
+        CheckConstraint("score BETWEEN 1 AND 5", name="score_from_1_to_5"),
+        Index(None, "team_id", "environment", "submitted_at", "score"),
+    )

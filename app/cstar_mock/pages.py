@@ -1,0 +1,64 @@
+"""What the server answers besides the API: health for machines, documents for people."""
+
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from sqlalchemy import Connection, text
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from cstar_mock import VERSION
+from cstar_mock.api.dependencies import services_of
+from cstar_mock.errors import StoreUnavailable
+
+_ASSETS = Path(fastapi_offline.__file__).parent / "static"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def index() -> Response:
+    """Lead a browser to the documentation."""
+    return RedirectResponse("/docs")
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"status": "ok", "version": VERSION})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Say whether requests can be served: 200, or 503 while the store can't be reached."""
+    try:
+        await services_of(request).database.read(_ask)
+    except StoreUnavailable:
+        return JSONResponse({"status": "unavailable", "store": "unreachable"}, 503)
+    return JSONResponse({"status": "ready", "store": "reachable"})
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """Show the OpenAPI document in Swagger UI, whose files we serve ourselves: no internet is needed."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        swagger_js_url="/docs/swagger-ui-bundle.js",
+        swagger_css_url="/docs/swagger-ui.css",
+        swagger_favicon_url="/docs/favicon.png",
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+
+
+@router.get("/docs/{asset}")
+async def docs_asset(asset: str) -> Response:
+    """Serve a file of Swagger UI."""
+    if asset not in {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}:
+        return Response(status_code=404)
+    return FileResponse(_ASSETS / asset)
+
+
+def _ask(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))

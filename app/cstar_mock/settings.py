@@ -1,0 +1,164 @@
+"""Every choice that a user of the server can make: one table, read by the command line and the docs.
+
+Each field is the option `--name`, the environment variable `CSTAR_MOCK_NAME` and the keyword `name`; the option
+wins over the variable, the variable over the default.
+"""
+
+import difflib
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "CSTAR_MOCK_"
+IN_MEMORY = "sqlite://"
+DOCUMENTED = "documented"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From which severity on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class EmptyMean(StrEnum):
+    """What a mean over nothing is (contract §5)."""
+
+    NULL = "null"
+    ZERO = "zero"
+
+
+class Settings(BaseSettings):
+    """The settings of one server, frozen once made."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(27827, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    database: str = Field(
+        IN_MEMORY,
+        description="Where the rows are: `sqlite://` (in memory), `sqlite:///FILE` or `postgresql://…`.",
+    )
+    dataset: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description=f"Data set to load at the start, a name or a YAML file; repeatable (in the environment: "
+        f"separated by commas). Default: `{DOCUMENTED}` if no database is given, else none.",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Worker processes. More than one needs a database file and `--no-rate-limits`.",
+    )
+    rate_limits: bool = Field(True, description="Count requests against their key's limit.")
+    secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")
+    publishable_rate_limit: int = Field(100, ge=1, description="Requests a window for a publishable key.")
+    rate_limit_window: int = Field(
+        3600, ge=1, le=31_536_000, description="Length of a rate-limit window in seconds."
+    )
+    success_meta: bool = Field(False, description="Add `meta` with `requestId` and `timestamp` to 200s.")
+    empty_mean: EmptyMean = Field(EmptyMean.NULL, description="What a mean over nothing is.")
+    key_hint: bool = Field(
+        True, description="Say in the header `X-Cstar-Mock-Hint` of a 401 what was wrong with the key."
+    )
+    ready_file: Path | None = Field(
+        None, description="JSON file to write once requests are answered; removed at exit."
+    )
+    log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
+    log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        if value.startswith("postgresql://"):
+            return value.replace("postgresql://", "postgresql+psycopg://", 1)
+        if value != IN_MEMORY and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("use sqlite:// (in memory), sqlite:///FILE or postgresql://USER@HOST/NAME")
+        return value
+
+    @model_validator(mode="after")
+    def _workers_share_what_they_need(self) -> Self:
+        if self.workers > 1 and self.in_memory:
+            raise ValueError(
+                "workers: several workers can't share a database in memory; give --database sqlite:///FILE"
+            )
+        if self.workers > 1 and self.rate_limits:
+            raise ValueError(
+                "workers: each worker would count its own requests and let too many through; "
+                "add --no-rate-limits"
+            )
+        return self
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the rows vanish with the process."""
+        return self.database in {IN_MEMORY, "sqlite:///:memory:"}
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets to load at the start."""
+        return self.dataset or ((DOCUMENTED,) if self.in_memory else ())
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; the message is one line that says which, and what is allowed."""
+
+
+def load(**options: Any) -> Settings:
+    """Read the settings from the environment, and from options, which win.
+
+    Raises:
+        SettingsError: a value is not allowed, or the environment has a `CSTAR_MOCK_…` that is no setting.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**options)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentences(error, options))) from None
+
+
+def _refuse_unknown_variables() -> None:
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    for variable in os.environ:
+        if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known:
+            close = difflib.get_close_matches(variable.upper(), known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"the environment variable {variable} is no setting{hint}")
+
+
+def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
+    sentences = []
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            sentences.append(message)
+            continue
+        name = str(problem["loc"][0])
+        where = (
+            f"--{name.replace('_', '-')}"
+            if name in options
+            else f"the environment variable {ENV_PREFIX}{name.upper()}"
+        )
+        value = "" if name == "database" else f" {problem['input']!r}"
+        sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")
+    return sentences
