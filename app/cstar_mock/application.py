@@ -59,9 +59,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.services = Services(
-        settings_, database, RateLimiter(settings_) if settings_.rate_limits else None
-    )
+    app.state.services = Services(settings_, database, RateLimiter(settings_) if settings_.rate_limits else None)
     app.add_middleware(ApiCORSMiddleware)
     app.add_middleware(RequestContextMiddleware)
     errors.install(app)
@@ -75,9 +73,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document: FastAPI's, with the error schema and the bearer key."""
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         components = document.setdefault("components", {})
         components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
         components["securitySchemes"] = {BEARER: SECURITY_SCHEME}

@@ -77,9 +77,7 @@ def parse_instant(text: str) -> Instant:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(
-            f"{text!r} is not an ISO 8601 date and time such as 2025-12-10T14:30:00Z"
-        ) from None
+        raise ValueError(f"{text!r} is not an ISO 8601 date and time such as 2025-12-10T14:30:00Z") from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no UTC offset; end it with Z")
     return checked_instant((moment - _EPOCH) // _MICROSECOND)

@@ -8,6 +8,7 @@ it runs in a worker thread. Callers can't tell the difference.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
@@ -65,7 +66,7 @@ class Database:
         """
         if self.embedded:
             return self.read_now(work, *args, **kwargs)
-        return await asyncio.to_thread(self.read_now, work, *args, **kwargs)
+        return await asyncio.to_thread(partial(self.read_now, work, *args, **kwargs))
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction, committed if it returns and rolled back if it raises.
@@ -75,7 +76,7 @@ class Database:
         """
         if self.embedded:
             return self.write_now(work, *args, **kwargs)
-        return await asyncio.to_thread(self.write_now, work, *args, **kwargs)
+        return await asyncio.to_thread(partial(self.write_now, work, *args, **kwargs))
 
     def read_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `read` does, for callers without an event loop."""

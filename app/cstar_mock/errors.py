@@ -183,8 +183,11 @@ class StoreUnavailable(ApiError):
     """The database can't be reached, or did not answer in time."""
 
     def __init__(self) -> None:
-        super().__init__(SERVICE_UNAVAILABLE, **waiting(UNAVAILABLE_SECONDS))
-        self.headers = {"Retry-After": str(UNAVAILABLE_SECONDS)}
+        super().__init__(
+            SERVICE_UNAVAILABLE,
+            headers={"Retry-After": str(UNAVAILABLE_SECONDS)},
+            **waiting(UNAVAILABLE_SECONDS),
+        )
 
 
 def authentication_required() -> ApiError:
@@ -192,7 +195,7 @@ def authentication_required() -> ApiError:
     return ApiError(AUTHENTICATION_REQUIRED, headers={"WWW-Authenticate": "Bearer"})
 
 
-def waiting(seconds: int) -> dict[str, object]:
+def waiting(seconds: int) -> dict[str, Any]:
     """Return the particulars of a message that names a number of seconds: `1 second`, `60 seconds`."""
     return {"seconds": seconds, "unit": "second" if seconds == 1 else "seconds"}
 

@@ -191,9 +191,7 @@ class Ticket(Base):
         CheckConstraint("first_response_at >= created_at", name="first_response_after_created"),
         CheckConstraint("resolved_at >= created_at", name="resolved_after_created"),
         CheckConstraint("status <> 'resolved' OR resolved_at IS NOT NULL", name="resolved_has_instant"),
-        CheckConstraint(
-            "resolved_at IS NULL OR status IN ('resolved', 'closed')", name="reopened_has_no_instant"
-        ),
+        CheckConstraint("resolved_at IS NULL OR status IN ('resolved', 'closed')", name="reopened_has_no_instant"),
         Index(None, "team_id", "environment", "created_at", "customer_id"),
         Index(None, "team_id", "environment", "resolved_at"),
         Index(None, "team_id", "environment", "status", "created_at"),

@@ -65,9 +65,9 @@ class RateLimitStatus:
 class KeyLimit(RateLimitItemPerSecond):
     """A limit whose counter is the key's alone: changing the amount does not begin a new window."""
 
-    def key_for(self, *identifiers: str) -> str:
+    def key_for(self, *identifiers: bytes | str | float) -> str:
         """Return the counter's name: the key's id."""
-        return identifiers[0]
+        return str(identifiers[0])
 
 
 class WindowStorage(Storage):
@@ -79,7 +79,7 @@ class WindowStorage(Storage):
 
     STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
 
-    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)
         self._windows: dict[str, tuple[int, int]] = {}
         self._until_purge = _PURGE_EVERY

@@ -104,9 +104,7 @@ def find_caller(connection: Connection, token: str | None) -> Caller:
     now = clock.now()
     if _has_come(revoked_at, now) or _has_come(expires_at, now):
         raise errors.authentication_required()
-    return Caller(
-        key_id, key_type, environment, last_four, rate_limit, team_id, team_slug, team_name, clock
-    )
+    return Caller(key_id, key_type, environment, last_four, rate_limit, team_id, team_slug, team_name, clock)
 
 
 def require_team(caller: Caller, team_id: str) -> None:

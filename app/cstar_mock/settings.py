@@ -66,17 +66,13 @@ class Settings(BaseSettings):
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
     secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")
     publishable_rate_limit: int = Field(100, ge=1, description="Requests a window for a publishable key.")
-    rate_limit_window: int = Field(
-        3600, ge=1, le=31_536_000, description="Length of a rate-limit window in seconds."
-    )
+    rate_limit_window: int = Field(3600, ge=1, le=31_536_000, description="Length of a rate-limit window in seconds.")
     success_meta: bool = Field(False, description="Add `meta` with `requestId` and `timestamp` to 200s.")
     empty_mean: EmptyMean = Field(EmptyMean.NULL, description="What a mean over nothing is.")
     key_hint: bool = Field(
         True, description="Say in the header `X-Cstar-Mock-Hint` of a 401 what was wrong with the key."
     )
-    ready_file: Path | None = Field(
-        None, description="JSON file to write once requests are answered; removed at exit."
-    )
+    ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
     log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
 
@@ -104,8 +100,7 @@ class Settings(BaseSettings):
             )
         if self.workers > 1 and self.rate_limits:
             raise ValueError(
-                "workers: each worker would count its own requests and let too many through; "
-                "add --no-rate-limits"
+                "workers: each worker would count its own requests and let too many through; add --no-rate-limits"
             )
         return self
 
@@ -155,9 +150,7 @@ def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
             continue
         name = str(problem["loc"][0])
         where = (
-            f"--{name.replace('_', '-')}"
-            if name in options
-            else f"the environment variable {ENV_PREFIX}{name.upper()}"
+            f"--{name.replace('_', '-')}" if name in options else f"the environment variable {ENV_PREFIX}{name.upper()}"
         )
         value = "" if name == "database" else f" {problem['input']!r}"
         sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")

@@ -74,9 +74,7 @@ def _header(description: str, **schema: Any) -> dict[str, Any]:
     return {"description": description, "required": True, "schema": schema}
 
 
-_REQUEST_ID_HEADER = {
-    "X-Request-Id": _header("The request's id.", type="string", pattern="^req_[A-Za-z0-9]{12}$")
-}
+_REQUEST_ID_HEADER = {"X-Request-Id": _header("The request's id.", type="string", pattern="^req_[A-Za-z0-9]{12}$")}
 _RATE_LIMIT_HEADERS = {
     "X-RateLimit-Limit": _header("Requests a window.", type="integer", minimum=1),
     "X-RateLimit-Remaining": _header("Requests left in this window.", type="integer", minimum=0),
@@ -157,7 +155,7 @@ def secured_by_key(*parameters: dict[str, Any]) -> dict[str, Any]:
 
 def responses(name: str, data: Any, settings: Settings) -> dict[int | str, dict[str, Any]]:
     """Return all responses of the operation `overview`, `agents` or `whoami`, whose 200 carries `data`."""
-    kinds = _ANY_KEY_ERRORS if name == "whoami" else _SECRET_KEY_ERRORS
+    kinds: tuple[ErrorKind, ...] = _ANY_KEY_ERRORS if name == "whoami" else _SECRET_KEY_ERRORS
     if name == "overview":
         kinds = (*kinds, errors.PARAMETER_INVALID)
     if not settings.rate_limits:

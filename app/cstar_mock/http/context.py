@@ -15,6 +15,7 @@ from cstar_mock.errors import ApiError
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller
 
+_HEALTH_PATHS = ("/healthz", "/readyz")
 _log = logging.getLogger("cstar_mock.requests")
 
 
@@ -97,10 +98,13 @@ async def _answer_crash(context: RequestContext, send: Send) -> None:
 
 
 def _log_request(context: RequestContext, scope: Scope) -> None:
-    if not _log.isEnabledFor(logging.INFO):
+    # A health check every second would bury everything else.
+    level = logging.DEBUG if scope["path"] in _HEALTH_PATHS else logging.INFO
+    if not _log.isEnabledFor(level):
         return
     milliseconds = (time.perf_counter() - context.started) * 1000
-    _log.info(
+    _log.log(
+        level,
         "%s %s %d",
         scope["method"],
         scope["path"],

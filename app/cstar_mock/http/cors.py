@@ -24,9 +24,7 @@ class ApiCORSMiddleware(CORSMiddleware):
     """Starlette's CORS, for `/api/` alone."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
-        )
+        super().__init__(app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -42,9 +42,7 @@ async def _rate_limit_exceeded(request: Request, _error: Exception) -> Response:
     seconds = status.retry_after
     return _answer(
         request,
-        ApiError(
-            errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(seconds)}, **errors.waiting(seconds)
-        ),
+        ApiError(errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(seconds)}, **errors.waiting(seconds)),
     )
 
 
@@ -52,9 +50,7 @@ async def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == errors.METHOD_NOT_ALLOWED.status:
         allowed = (error.headers or {}).get("Allow", "GET")
-        kind = ApiError(
-            errors.METHOD_NOT_ALLOWED, headers={"Allow": allowed}, method=request.method, allowed=allowed
-        )
+        kind = ApiError(errors.METHOD_NOT_ALLOWED, headers={"Allow": allowed}, method=request.method, allowed=allowed)
         return _answer(request, kind)
     return _answer(request, ApiError(errors.RESOURCE_MISSING))
 

@@ -1,0 +1,1 @@
+"""The overview and the agents: router, service, metrics, periods, schemas."""

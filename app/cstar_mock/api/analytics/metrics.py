@@ -7,12 +7,12 @@ them once, at import; rows stamped after `now` fail every condition, so they do 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, or_
+from sqlalchemy import BigInteger, ColumnElement, String, and_, bindparam, or_
 
 from cstar_mock.models import OPEN_STATUSES, Base, CsatResponse, Customer, Member, Ticket
 
-TEAM_ID = bindparam("team_id")
-ENVIRONMENT = bindparam("environment")
+TEAM_ID: ColumnElement[str] = bindparam("team_id", type_=String)
+ENVIRONMENT: ColumnElement[str] = bindparam("environment", type_=String)
 START: ColumnElement[int] = bindparam("start", type_=BigInteger)
 NOW: ColumnElement[int] = bindparam("now", type_=BigInteger)
 
@@ -45,9 +45,7 @@ def _in_window(instant: Any) -> ColumnElement[bool]:
     return and_(instant > START, instant <= NOW)
 
 
-TICKETS_TOTAL = Metric(
-    "tickets.total", "Tickets created in the window.", Ticket, _in_window(Ticket.created_at), "doc"
-)
+TICKETS_TOTAL = Metric("tickets.total", "Tickets created in the window.", Ticket, _in_window(Ticket.created_at), "doc")
 TICKETS_OPEN = Metric(
     "tickets.open",
     "Tickets that exist and are new, open or pending now, or will be resolved only after now.",
@@ -65,9 +63,7 @@ TICKETS_RESOLVED = Metric(
     _in_window(Ticket.resolved_at),
     "doc; reopening ours",
 )
-CUSTOMERS_TOTAL = Metric(
-    "customers.total", "Customers created up to now.", Customer, Customer.created_at <= NOW, "doc"
-)
+CUSTOMERS_TOTAL = Metric("customers.total", "Customers created up to now.", Customer, Customer.created_at <= NOW, "doc")
 CUSTOMERS_ACTIVE = Metric(
     "customers.active",
     "Distinct customers of the tickets created in the window.",
@@ -86,9 +82,7 @@ CSAT_RESPONSES = Metric(
     "doc",
 )
 
-CURRENT_MEMBERS = and_(
-    Member.created_at <= NOW, or_(Member.removed_at.is_(None), Member.removed_at > NOW)
-)
+CURRENT_MEMBERS = and_(Member.created_at <= NOW, or_(Member.removed_at.is_(None), Member.removed_at > NOW))
 """The members that the agents endpoint lists [ours]."""
 
 AGENT_RESOLVED = Metric(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, distinct, func, select
 
 from cstar_mock.api.analytics import metrics, periods
 from cstar_mock.api.analytics.metrics import Metric, in_scope
@@ -20,14 +20,8 @@ class Scope:
     environment: str
 
 
-def _figure(metric: Metric, measure: object = None):  # noqa: ANN202
-    measured = func.count() if measure is None else measure
-    return (
-        select(measured)
-        .select_from(metric.rows)
-        .where(in_scope(metric.rows), metric.condition)
-        .scalar_subquery()
-    )
+def _figure(metric: Metric, measure: ColumnElement[int] = func.count()) -> ScalarSelect[int]:  # noqa: B008  (stateless)
+    return select(measure).select_from(metric.rows).where(in_scope(metric.rows), metric.condition).scalar_subquery()
 
 
 _OVERVIEW = select(
@@ -112,17 +106,13 @@ def overview(
     )
 
 
-def agents(
-    connection: Connection, scope: Scope, now: Instant, empty_mean: float | None = None
-) -> list[AgentStats]:
+def agents(connection: Connection, scope: Scope, now: Instant, empty_mean: float | None = None) -> list[AgentStats]:
     """Compute every current member's figures over all time.
 
     They are ordered by tickets resolved, most first, then by name, then by id [ours]; sorted here, by code point,
     as engines differ in how they collate names.
     """
-    rows = connection.execute(
-        _AGENTS, {"team_id": scope.team_id, "environment": scope.environment, "now": now}
-    ).all()
+    rows = connection.execute(_AGENTS, {"team_id": scope.team_id, "environment": scope.environment, "now": now}).all()
     return [
         AgentStats(
             userId=member_id,

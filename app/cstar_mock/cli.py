@@ -1,0 +1,319 @@
+"""The command line.
+
+Everything slow is imported inside the commands, so that `--help` and a mistyped option answer at once.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cstar_mock import VERSION
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from cstar_mock.database import Database
+    from cstar_mock.datasets.load import LoadedTeam
+
+
+class _ServeCommand(click.Command):
+    """Has one option for each setting; they are made when the command is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from cstar_mock.settings import Settings
+
+        if not self.params:
+            self.params = [_option(name, field) for name, field in Settings.model_fields.items()]
+        return super().get_params(ctx)
+
+
+def _option(name: str, field: "FieldInfo") -> click.Option:
+    """Return the option of a setting. Values are checked by the settings, as those of the environment are."""
+    from cstar_mock.settings import ENV_PREFIX
+
+    flag = f"--{name.replace('_', '-')}"
+    variable = ENV_PREFIX + name.upper()
+    shown = f"{field.description} [{variable}"
+    if field.default not in (None, ()):
+        shown += f"; default: {('off', 'on')[field.default] if field.annotation is bool else field.default}"
+    shown += "]"
+    if field.annotation is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=shown)
+    return click.Option([flag], default=None, multiple=name == "dataset", metavar="VALUE", help=shown)
+
+
+def main() -> None:
+    """Run the command line; a failure is one line on standard error and a non-zero exit code."""
+    try:
+        status = cli.main(prog_name="cstar-mock", standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"cstar-mock: {error.format_message()}", err=True)
+        status = error.exit_code
+    except click.Abort:
+        status = 130
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(VERSION, prog_name="cstar-mock")
+def cli() -> None:
+    """CStar's Analytics API on your machine: exact answers, computed from real rows."""
+
+
+@cli.command(cls=_ServeCommand)
+def serve(**options: Any) -> None:
+    """Serve the API. Without options: the documented data set, in memory, on 127.0.0.1:27827."""
+    from cstar_mock import server, settings
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    with _told_in_one_line():
+        server.serve(settings.load(**given), _announce)
+
+
+def _announce(url: str, teams: "Sequence[LoadedTeam]") -> None:
+    """Print what a developer needs next: the URL, the team ids, the keys, and a command to paste."""
+    lines = [f"cstar-mock {VERSION} serves {url} (docs: {url}/docs)"]
+    if not teams:
+        lines.append("No data set was loaded; `--dataset documented` loads the documented one.")
+    for team in teams:
+        lines += ["", f"  team {team.slug} ({team.dataset}): {team.id}"]
+        lines += [
+            f"    {prefix}  {key or 'made at its first load, shown only then'}" for prefix, key in team.keys.items()
+        ]
+    if teams and teams[0].keys["sk_live"]:
+        lines += [
+            "",
+            "  Try it:",
+            curl(url, teams[0]),
+        ]
+    click.echo("\n".join([*lines, ""]))
+    sys.stdout.flush()
+
+
+def curl(url: str, team: "LoadedTeam") -> str:
+    """Return a command to paste."""
+    overview = f"{url}/api/v1/teams/{team.id}/analytics/overview?period=week"
+    return f'  curl -H "Authorization: Bearer {team.keys["sk_live"]}" "{overview}"'
+
+
+_DATABASE = click.option(
+    "--database",
+    envvar="CSTAR_MOCK_DATABASE",
+    required=True,
+    metavar="URL",
+    help="sqlite:///FILE or postgresql://USER@HOST/NAME [CSTAR_MOCK_DATABASE]",
+)
+
+
+@cli.command()
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@_DATABASE
+@click.option("--replace", is_flag=True, help="Put the data set in the place of the teams of that name.")
+def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
+    """Load data sets, each whole or not at all; a second load changes nothing.
+
+    DATASET is the name of a shipped one (documented, empty, edge, busy) or the path of a YAML file.
+    """
+    from cstar_mock.server import load_datasets
+
+    with _opened(database) as store:
+        _show_teams(load_datasets(store, datasets, replace=replace, progress=_Progress()))
+
+
+@cli.command()
+@click.option("--tickets", type=click.IntRange(1, 10_000_000), required=True, help="How many tickets.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same rows.")
+@click.option("--slug", default="generated", show_default=True, help="The new team's slug.")
+@click.option("--clock", metavar="TIME", help="Stop the team's clock here, so that the rows never age.")
+@click.option("--replace", is_flag=True, help="Put the rows in the place of the team of that name.")
+@_DATABASE
+def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: bool, database: str) -> None:
+    """Make a team with any number of tickets, spread over a quarter as a support desk sees them."""
+    from cstar_mock.datasets.format import parse
+    from cstar_mock.datasets.load import load as load_dataset
+
+    team = {"slug": slug, "clock": clock, "live": {"recipes": [{"tickets": tickets, "seed": seed}]}}
+    with _opened(database) as store:
+        dataset = parse({"dataset": "generated", "teams": [team]})
+        _show_teams(store.write_now(load_dataset, dataset, replace=replace, progress=_Progress()))
+
+
+@cli.group()
+def keys() -> None:
+    """Create, list and revoke API keys."""
+
+
+@keys.command("create")
+@click.option("--team", required=True, metavar="SLUG|ID", help="Whose key.")
+@click.option("--type", "prefix", type=click.Choice(["sk_live", "sk_test", "pk_live", "pk_test"]), required=True)
+@click.option("--rate-limit", type=click.IntRange(1), help="The key's own limit, in requests a window.")
+@click.option("--expires", metavar="TIME", help="When it expires, by the team's clock: +30d or ISO 8601.")
+@_DATABASE
+def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | None, database: str) -> None:
+    """Create a key, and print it: this is the only time that it is shown."""
+    from cstar_mock import keys as service
+
+    with _opened(database) as store:
+        click.echo(store.write_now(service.create, team, prefix, rate_limit=rate_limit, expires=expires))
+
+
+@keys.command("list")
+@click.option("--team", metavar="SLUG|ID", help="Whose keys; by default every team's.")
+@_DATABASE
+def list_keys(team: str | None, database: str) -> None:
+    """List keys by id and last four characters: more of them is not known."""
+    from cstar_mock import keys as service
+
+    with _opened(database) as store:
+        for key in store.read_now(service.list_, team):
+            click.echo(f"{key.id}  {key.prefix}_…{key.last_four}  {key.team_slug}  {key.state}")
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@_DATABASE
+def revoke_key(key_id: str, database: str) -> None:
+    """Revoke a key by its id, as `keys list` prints it."""
+    from cstar_mock import keys as service
+
+    with _opened(database) as store:
+        store.write_now(service.revoke, key_id)
+        click.echo(f"revoked {key_id}")
+
+
+@cli.group()
+def db() -> None:
+    """Upgrade and check the schema of a database."""
+
+
+@db.command("upgrade")
+@_DATABASE
+def upgrade_database(database: str) -> None:
+    """Bring the schema up to date."""
+    from cstar_mock import migrate
+    from cstar_mock.database import SCHEMA_REVISION
+
+    with _opened(database, prepare=False) as store:
+        migrate.upgrade(store)
+        click.echo(f"the schema is at {SCHEMA_REVISION}")
+
+
+@db.command("check")
+@_DATABASE
+def check_database(database: str) -> None:
+    """Fail unless the schema is what this version expects."""
+    from cstar_mock import migrate
+    from cstar_mock.database import SCHEMA_REVISION, schema_revision
+
+    with _opened(database, prepare=False) as store:
+        revision = store.read_now(schema_revision)
+        differences = store.read_now(migrate.differences) if revision == SCHEMA_REVISION else []
+        if revision != SCHEMA_REVISION:
+            raise click.ClickException(
+                f"the schema is at {revision}, not at {SCHEMA_REVISION}: run `cstar-mock db upgrade`"
+            )
+        if differences:
+            raise click.ClickException(f"the schema differs from what this version expects: {'; '.join(differences)}")
+        click.echo(f"the schema is at {SCHEMA_REVISION}, as expected")
+
+
+@cli.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+def openapi(output: Path | None) -> None:
+    """Print the OpenAPI document, as served at /openapi.json."""
+    from cstar_mock import create_app, settings
+
+    with _told_in_one_line():
+        _print_json(create_app(settings.load()).openapi(), output)
+
+
+@cli.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+def schema(output: Path | None) -> None:
+    """Print the JSON Schema of data set files."""
+    from cstar_mock.datasets.format import json_schema
+
+    _print_json(json_schema(), output)
+
+
+def _print_json(document: dict[str, Any], output: Path | None) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turn the failures that a user can mend into one line on standard error and the exit code 1."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        raise click.ClickException(sentence) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what to tell a user about an error, or None if it is a fault of ours."""
+    from cstar_mock.database import SchemaOutdated
+    from cstar_mock.errors import StoreUnavailable
+    from cstar_mock.keys import UnknownName
+    from cstar_mock.server import CannotListen
+
+    if isinstance(error, SchemaOutdated):
+        return f"{error}: run `cstar-mock db upgrade`"
+    if isinstance(error, StoreUnavailable):
+        reason = str(getattr(error.__cause__, "orig", "")).strip().splitlines() or ["no answer"]
+        return f"the database can't be reached: {reason[0]}"
+    if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
+        return "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'"
+    if isinstance(error, ValueError | CannotListen | UnknownName):
+        return str(error)
+    return None
+
+
+@contextmanager
+def _opened(url: str, *, prepare: bool = True) -> Iterator["Database"]:
+    """Open a database, with its schema in place, and close it; failures are told in one line."""
+    from cstar_mock import settings
+    from cstar_mock.database import Database
+
+    with _told_in_one_line():
+        database = Database(settings.load(database=url).database)
+        try:
+            if prepare:
+                database.prepare()
+            yield database
+        finally:
+            database.close()
+
+
+class _Progress:
+    """Says every two seconds how many rows a long load has inserted, if a person is watching."""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        if time.monotonic() - self.said >= 2:  # noqa: PLR2004
+            self.said = time.monotonic()
+            click.echo(f"{rows:,} rows …", err=True)
+
+
+def _show_teams(teams: "list[LoadedTeam]") -> None:
+    for team in teams:
+        click.echo(f"{'loaded' if team.created else 'unchanged'}  {team.slug}  {team.id}")
+        for prefix, key in team.keys.items():
+            if team.created or key:
+                click.echo(f"  {prefix}  {key}")

@@ -1,0 +1,462 @@
+"""What a data set file says: its models, its JSON Schema, and errors that name file, line and field.
+
+A file is YAML. Times are ISO 8601, or relative to the team's clock: `now`, `-3d`, `-1h30m`. An environment
+holds explicit rows, recipes, or answers (see `answers` and `generate`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from cstar_mock import clock, shipped
+from cstar_mock.api.analytics.periods import DEFAULT, Period
+from cstar_mock.models import KEY_PREFIXES, TicketStatus
+
+Location: TypeAlias = tuple[str | int, ...]
+"""The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
+
+SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
+MOST_ROWS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where."""
+
+    location: Location
+    message: str
+
+    def __str__(self) -> str:
+        return f"{_path(self.location)}: {self.message}" if self.location else self.message
+
+
+class DatasetError(ValueError):
+    """A data set that can't be loaded.
+
+    Attributes:
+        problems: everything that is wrong with it, in the order of the file.
+    """
+
+    def __init__(self, problems: Iterable[Problem], where: str = "") -> None:
+        self.problems = list(problems)
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(f"{where}{self.problems[0]}{more}")
+
+
+def _checked(parse: Any) -> AfterValidator:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Moment = Annotated[
+    str,
+    _checked(lambda text: clock.parse_moment(text, clock.DAY * 20_000)),
+    Field(description="ISO 8601 with an offset, `now`, or relative to the team's clock: `-3d`, `-1h30m`."),
+]
+Fixed = Annotated[
+    str, _checked(clock.parse_instant), Field(description="ISO 8601 with an offset: 2025-12-10T14:30:00Z.")
+]
+Length = Annotated[str, _checked(clock.parse_length), Field(description="A length of time: `90s`, `1h30m`, `7d`.")]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Count = Annotated[int, Field(ge=0, le=MOST_ROWS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _exact(value: object) -> object:
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+OneDecimal = Annotated[Decimal, BeforeValidator(_exact), Field(decimal_places=1)]
+Score = Annotated[OneDecimal, Field(ge=1, le=5)]
+Minutes = Annotated[OneDecimal, Field(ge=0, le=5_000_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, validate_by_name=False, validate_by_alias=True, frozen=True
+    )
+
+
+class MemberRow(_Part):
+    """A team member, an agent of the statistics."""
+
+    id: Id | None = None
+    name: Name
+    created_at: Moment = "-365d"
+    removed_at: Moment | None = None
+
+
+class CustomerRow(_Part):
+    """Somebody who writes tickets."""
+
+    id: Id | None = None
+    name: Name = "Customer"
+    created_at: Moment = "-365d"
+
+
+class TicketRow(_Part):
+    """A request of a customer."""
+
+    id: Id | None = None
+    customer_id: Id
+    assignee_id: Id | None = None
+    status: TicketStatus
+    created_at: Moment
+    first_response_at: Moment | None = None
+    resolved_at: Moment | None = None
+
+
+class CsatResponseRow(_Part):
+    """A customer's score for one ticket."""
+
+    id: Id | None = None
+    ticket_id: Id
+    score: Annotated[int, Field(ge=1, le=5, strict=True)]
+    submitted_at: Moment
+
+
+class Spread(_Part):
+    """Lengths of time between two bounds, short ones likelier than long ones."""
+
+    from_: Annotated[Length, Field(alias="from")]
+    to: Length
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < clock.parse_length(self.from_) <= clock.parse_length(self.to):
+            raise ValueError("'from' must be longer than nothing and not longer than 'to'")
+        return self
+
+
+class Recipe(_Part):
+    """Rows made from a seed: a desk that answers and resolves tickets as they come.
+
+    The same recipe makes the same rows, relative to the team's clock, on every machine.
+    """
+
+    seed: int = 1
+    tickets: Count
+    customers: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None = Field(
+        None, description="By default one for three tickets."
+    )
+    members: Annotated[int, Field(ge=0, le=10_000)] | tuple[Name, ...] = Field(
+        5, description="How many, or their names."
+    )
+    since: Moment = "-90d"
+    until: Moment = "now"
+    rhythm: Literal["even", "office"] = Field(
+        "office", description="`office`: busy on weekdays from 8 to 18 UTC, quiet at night and on weekends."
+    )
+    status: TicketStatus | None = Field(
+        None, description="The status of every ticket; by default it follows from the times."
+    )
+    answered: Share = Field(0.97, description="Share of the tickets that get a first response.")
+    first_response: Spread = Spread.model_validate({"from": "2m", "to": "8h"})
+    resolved: Share = Field(0.93, description="Share of the answered tickets that get resolved.")
+    resolution: Spread = Spread.model_validate({"from": "20m", "to": "9d"})
+    scored: Share = Field(0.4, description="Share of the resolved tickets that get a CSAT response.")
+    scores: tuple[Share, Share, Share, Share, Share] = Field(
+        (0.03, 0.05, 0.12, 0.3, 0.5), description="How likely the scores 1 to 5 are, relative to each other."
+    )
+
+    @model_validator(mode="after")
+    def _some_score_is_possible(self) -> Self:
+        if not sum(self.scores):
+            raise ValueError("'scores' can't all be 0")
+        return self
+
+
+class TicketFigures(_Part):
+    """What `tickets` must be; a figure that is left out may be anything."""
+
+    total: Count | None = None
+    open: Count | None = None
+    resolved: Count | None = None
+
+
+class CustomerFigures(_Part):
+    """What `customers` must be; a figure that is left out may be anything."""
+
+    total: Count | None = None
+    active: Count | None = None
+    new: Count | None = None
+
+
+class CsatFigures(_Part):
+    """What `csat` must be; a figure that is left out may be anything."""
+
+    average: Score | Literal[0] | None = None
+    total_responses: Count | None = None
+
+
+class OverviewFigures(_Part):
+    """What the overview of one period must be, in its documented shape."""
+
+    object: Literal["analytics_overview"] = "analytics_overview"
+    period: Period = DEFAULT
+    tickets: TicketFigures = TicketFigures()
+    customers: CustomerFigures = CustomerFigures()
+    csat: CsatFigures = CsatFigures()
+
+
+class AgentFigures(_Part):
+    """What one agent's statistics must be, in their documented shape."""
+
+    object: Literal["agent_stats"] = "agent_stats"
+    user_id: Id | None = None
+    name: Name
+    tickets_resolved: Count = 0
+    avg_response_time: Minutes | None = None
+    csat_average: Score | None = None
+
+
+class Answers(_Part):
+    """The figures that the API must give; ordinary rows are built that produce exactly these."""
+
+    overview: OverviewFigures | None = None
+    agents: tuple[AgentFigures, ...] | None = None
+
+
+class EnvironmentData(_Part):
+    """The rows of one environment: explicit, from recipes, or built to give answers."""
+
+    answers: Answers | None = None
+    recipes: tuple[Recipe, ...] = ()
+    members: tuple[MemberRow, ...] = ()
+    customers: tuple[CustomerRow, ...] = ()
+    tickets: tuple[TicketRow, ...] = ()
+    csat_responses: tuple[CsatResponseRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _answers_stand_alone(self) -> Self:
+        others = self.model_fields_set - {"answers"}
+        if self.answers is not None and others:
+            names = ", ".join(sorted(to_camel(name) for name in others))
+            raise ValueError(f"answers stand alone: other rows would change the figures; remove {names}")
+        return self
+
+
+def _right_prefix(key: str, info: Any) -> str:
+    prefix = info.field_name
+    if not key.startswith(f"{prefix}_"):
+        raise ValueError(f"the key must begin with {prefix}_")
+    return key
+
+
+Key = Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(_right_prefix)]
+
+
+class Keys(BaseModel):
+    """The team's keys; those left out are made at random and shown once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sk_live: Key | None = None
+    sk_test: Key | None = None
+    pk_live: Key | None = None
+    pk_test: Key | None = None
+
+
+assert set(Keys.model_fields) == set(KEY_PREFIXES)  # noqa: S101  (two lists of the same four prefixes)
+
+
+class TeamData(_Part):
+    """A team: its keys, its clock and the rows of its two environments."""
+
+    slug: Slug
+    name: Name | None = None
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None = Field(
+        None, description="The team's UUID; by default it follows from the slug."
+    )
+    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+    keys: Keys = Keys()
+    live: EnvironmentData = EnvironmentData()
+    test: EnvironmentData = EnvironmentData()
+
+    def digest(self) -> str:
+        """Return what tells this content from any other, whatever the file's layout and comments."""
+        content = self.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Dataset(_Part):
+    """A data set: one file, one or more teams."""
+
+    dataset: Slug
+    description: str = ""
+    teams: Annotated[tuple[TeamData, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _slugs_differ(self) -> Self:
+        slugs = [team.slug for team in self.teams]
+        for slug in slugs:
+            if slugs.count(slug) > 1:
+                raise ValueError(f"the slug {slug!r} stands there twice")
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a data set file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **Dataset.model_json_schema(by_alias=True),
+    }
+
+
+def find(name_or_path: str) -> Path:
+    """Return the file of a data set: a shipped one by its name, any other by its path.
+
+    Raises:
+        DatasetError: there is neither.
+    """
+    shipped_files = {path.stem: path for path in sorted(shipped.folder("seed").glob("*.yaml"))}
+    if name_or_path in shipped_files:
+        return shipped_files[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise DatasetError(
+        [Problem((), f"no data set {name_or_path!r}: give {', '.join(shipped_files)}, or the path of a file")]
+    )
+
+
+def read(path: Path) -> Dataset:
+    """Read a data set file.
+
+    Raises:
+        DatasetError: naming file, line and field of the first problem, and how many there are.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError([Problem((), f"can't be read: {error}")], f"{path}: ") from None
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        content = None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DatasetError([Problem((), str(error.problem))], f"{path}:{line}: ") from None
+    except yaml.YAMLError as error:
+        raise DatasetError([Problem((), " ".join(str(error).split()))], f"{path}: ") from None
+    finally:
+        loader.dispose()
+    try:
+        return parse(content)
+    except DatasetError as error:
+        raise located(error, path, node) from None
+
+
+def parse(content: object) -> Dataset:
+    """Check the content of a data set file.
+
+    Raises:
+        DatasetError: naming the field of the first problem, and how many there are.
+    """
+    if not isinstance(content, dict):
+        raise DatasetError([Problem((), "a data set is a mapping with the keys 'dataset' and 'teams'")])
+    try:
+        return Dataset.model_validate(content)
+    except ValidationError as error:
+        raise DatasetError(problems_of(error)) from None
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Return pydantic's findings in our words."""
+    return [
+        Problem(
+            tuple(part for part in found["loc"] if not _is_branch(part)),
+            _sentence(found["msg"], found["type"], found["input"]),
+        )
+        for found in error.errors()
+    ]
+
+
+def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> DatasetError:
+    """Return the error with the file and the line that its first problem points to."""
+    if node is None:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    return DatasetError(error.problems, f"{path}:{_line(node, error.problems[0].location)}: ")
+
+
+def _is_branch(part: str | int) -> bool:
+    # pydantic adds the branch of a union to a location: `literal[0]`, `constrained-int`, `decimal`, ….
+    return isinstance(part, str) and (not part.replace("_", "").isalnum() or part in {"decimal", "int", "str"})
+
+
+def _sentence(message: str, kind: str, value: object) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is no field of a data set"
+    message = message.removeprefix("Value error, ")
+    if isinstance(value, str | int | float) and repr(value) not in message:
+        message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"
+    return message
+
+
+def _path(location: Location) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")
+
+
+def _line(node: yaml.Node | None, location: Sequence[str | int]) -> int:
+    line = 1
+    for part in location:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        elif isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+            continue
+        else:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML in which times stay text, and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}

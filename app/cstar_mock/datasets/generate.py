@@ -1,0 +1,177 @@
+"""Rows from a seed: what a support desk leaves behind, any number of it, the same every time.
+
+Only `random.Random.random` is drawn from: it is the one method whose results Python promises to keep.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+from cstar_mock import ids
+from cstar_mock.clock import DAY, HOUR, Duration, Instant, parse_length, parse_moment
+from cstar_mock.datasets import names
+from cstar_mock.datasets.format import DatasetError, Problem, Recipe, Spread
+from cstar_mock.models import TicketStatus
+from cstar_mock.rows import Row, Rows, ticket
+
+CHUNK = 10_000
+"""Tickets that are in memory at once, at the most."""
+
+_CUSTOMERS_BEFORE = 365 * DAY
+"""How long before the first ticket the oldest customer came."""
+
+# The share of a day's tickets that each hour brings (UTC), and how much of a Monday each weekday is.
+_OFFICE_HOURS = (1, 1, 1, 1, 1, 2, 4, 9, 18, 24, 26, 24, 18, 20, 24, 22, 18, 12, 7, 5, 4, 3, 2, 1)
+_OFFICE_DAYS = (1.0, 0.95, 0.9, 0.9, 0.8, 0.25, 0.2)
+_FIRST_WEEKDAY = 3
+"""1970-01-01 was a Thursday."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Where the ids of each kind of row begin, so that several recipes can fill one environment."""
+
+    members: int = 1
+    customers: int = 1
+    tickets: int = 1
+
+
+def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iterator[Rows]:
+    """Yield the recipe's rows, members and customers first, then tickets from the oldest on, in chunks.
+
+    Raises:
+        DatasetError: the recipe begins after it ends.
+    """
+    since, until = parse_moment(recipe.since, now), parse_moment(recipe.until, now)
+    if since >= until:
+        raise DatasetError([Problem(("since",), "must be before 'until'")])
+    random = Random(f"cstar-mock/{recipe.seed}")  # noqa: S311  (not for secrets)
+    members = _members(recipe, since, numbers.members)
+    customers = _customers(recipe, random, since, until, numbers.customers)
+    yield Rows(members=members, customers=customers)
+    chunk = Rows()
+    desk = _Desk(recipe, random, [member["id"] for member in members], now)
+    customers_at = [customer["created_at"] for customer in customers]
+    for number, created_at in enumerate(_arrivals(recipe, random, since, until), numbers.tickets):
+        known = max(1, bisect_right(customers_at, created_at))
+        customer_id = customers[int(random.random() * known)]["id"]
+        desk.handle(chunk, number, customer_id, created_at)
+        if len(chunk.tickets) == CHUNK:
+            yield chunk
+            chunk = Rows()
+    yield chunk
+
+
+def _members(recipe: Recipe, since: Instant, first: int) -> list[Row]:
+    called = (
+        [names.person(first + number) for number in range(recipe.members)]
+        if isinstance(recipe.members, int)
+        else recipe.members
+    )
+    return [
+        {
+            "id": ids.numbered(ids.MEMBER, number),
+            "name": name,
+            "created_at": since - _CUSTOMERS_BEFORE,
+            "removed_at": None,
+        }
+        for number, name in enumerate(called, first)
+    ]
+
+
+def _customers(recipe: Recipe, random: Random, since: Instant, until: Instant, first: int) -> list[Row]:
+    count = recipe.customers or max(1, recipe.tickets // 3)
+    start = since - _CUSTOMERS_BEFORE
+    moments = sorted(start + int(random.random() * (until - start)) for _ in range(count))
+    return [
+        {"id": ids.numbered(ids.CUSTOMER, number), "name": names.person(number), "created_at": moment}
+        for number, moment in enumerate(moments, first)
+    ]
+
+
+def _arrivals(recipe: Recipe, random: Random, since: Instant, until: Instant) -> Iterator[Instant]:
+    """Yield when each ticket comes, in order: so many in each hour as its share of the whole is."""
+    begins = range(since, until, HOUR)
+    shares = list(accumulate(_hour_weight(recipe, begin) * (0.6 + 0.8 * random.random()) for begin in begins))
+    done = 0
+    for begin, share in zip(begins, shares, strict=True):
+        due = round(recipe.tickets * share / shares[-1])
+        length = min(HOUR, until - begin)
+        yield from sorted(begin + 1 + int(random.random() * length) for _ in range(due - done))
+        done = due
+
+
+def _hour_weight(recipe: Recipe, begin: Instant) -> float:
+    if recipe.rhythm == "even":
+        return 1.0
+    hour = begin // HOUR
+    return _OFFICE_DAYS[(hour // 24 + _FIRST_WEEKDAY) % 7] * _OFFICE_HOURS[hour % 24]
+
+
+class _Desk:
+    """What happens to a ticket after it has come, up to now."""
+
+    def __init__(self, recipe: Recipe, random: Random, members: Sequence[str], now: Instant) -> None:
+        self.recipe = recipe
+        self.random = random.random
+        self.members = members
+        self.now = now
+        self.first_response = _bounds(recipe.first_response)
+        self.resolution = _bounds(recipe.resolution)
+        self.scores = list(accumulate(recipe.scores))
+
+    def handle(self, rows: Rows, number: int, customer_id: str, created_at: Instant) -> None:
+        """Add the ticket, and its CSAT response if there is one."""
+        random = self.random
+        assignee_id = self.members[int(random() * len(self.members))] if self.members else None
+        answered_at = created_at + self._length(self.first_response)
+        resolved_at = answered_at + self._length(self.resolution)
+        is_answered = random() < self.recipe.answered and answered_at <= self.now
+        is_resolved = random() < self.recipe.resolved and is_answered and resolved_at <= self.now
+        if self.recipe.status is not None:
+            status = self.recipe.status
+            is_resolved = status is TicketStatus.RESOLVED or (status is TicketStatus.CLOSED and is_resolved)
+            resolved_at = min(resolved_at, self.now)
+        elif is_resolved:
+            status = TicketStatus.CLOSED if random() < 0.3 else TicketStatus.RESOLVED  # noqa: PLR2004
+        elif resolved_at <= self.now:
+            # Nobody is at work on it any more: spam, a duplicate.
+            status = TicketStatus.CLOSED
+        else:
+            status = TicketStatus.NEW if not is_answered else _answered_status(random())
+        id_ = ids.numbered(ids.TICKET, number)
+        rows.tickets.append(
+            ticket(
+                id_,
+                customer_id,
+                created_at,
+                assignee_id=assignee_id,
+                status=status,
+                first_response_at=answered_at if is_answered else None,
+                resolved_at=resolved_at if is_resolved else None,
+            )
+        )
+        if is_resolved and random() < self.recipe.scored:
+            rows.csat_responses.append(
+                {
+                    "id": ids.numbered(ids.CSAT_RESPONSE, number),
+                    "ticket_id": id_,
+                    "score": 1 + bisect_right(self.scores, random() * self.scores[-1], hi=4),
+                    "submitted_at": min(self.now, resolved_at + int(random() * DAY)),
+                }
+            )
+
+    def _length(self, bounds: tuple[Duration, float]) -> Duration:
+        shortest, ratio = bounds
+        return int(shortest * ratio ** self.random())
+
+
+def _bounds(spread: Spread) -> tuple[Duration, float]:
+    shortest = parse_length(spread.from_)
+    return shortest, parse_length(spread.to) / shortest
+
+
+def _answered_status(draw: float) -> TicketStatus:
+    return TicketStatus.OPEN if draw < 0.6 else TicketStatus.PENDING  # noqa: PLR2004

@@ -1,0 +1,133 @@
+"""API keys as their owners handle them: create, list, revoke."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from cstar_mock import clock, ids, security
+from cstar_mock.clock import Instant, TeamClock, parse_moment
+from cstar_mock.models import KEY_PREFIXES, ApiKey, Environment, KeyType, Team
+
+
+class UnknownName(LookupError):
+    """There is no team or key of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key as it can be shown: its value is not known any more."""
+
+    id: str
+    prefix: str
+    last_four: str
+    team_slug: str
+    state: str
+
+
+def create(
+    connection: Connection,
+    team: str,
+    prefix: str,
+    *,
+    key: str | None = None,
+    rate_limit: int | None = None,
+    expires: str | None = None,
+) -> str:
+    """Create a key, and return it in clear: it is stored as a digest only.
+
+    Args:
+        connection: the store.
+        team: the team's id or slug.
+        prefix: `sk_live`, `sk_test`, `pk_live` or `pk_test`.
+        key: the key itself; by default it is made at random.
+        rate_limit: the key's own limit, in requests a window; None means its type's.
+        expires: an instant, perhaps relative to the team's clock.
+
+    Raises:
+        UnknownName: there is no such team.
+        ValueError: `expires` is no instant.
+    """
+    owner = connection.execute(
+        select(Team.id, Team.clock_frozen_at, Team.clock_offset).where((Team.id == team) | (Team.slug == team))
+    ).first()
+    if owner is None:
+        raise UnknownName(f"there is no team {team!r}")
+    now = TeamClock(owner.clock_frozen_at, owner.clock_offset).now()
+    key = key or ids.new_key(prefix)
+    key_type, environment = KEY_PREFIXES[prefix]
+    connection.execute(
+        insert(ApiKey).values(
+            team_id=owner.id,
+            id=ids.new(ids.API_KEY),
+            environment=environment.value,
+            key_type=key_type.value,
+            digest=security.digest(key),
+            last_four=key[-4:],
+            rate_limit=rate_limit,
+            created_at=clock.real_now(),
+            expires_at=None if expires is None else parse_moment(expires, now),
+        )
+    )
+    bump(connection, owner.id)
+    return key
+
+
+def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
+    """Return the keys of one team or of all, the oldest first.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    statement = (
+        select(ApiKey, Team.slug, Team.clock_frozen_at, Team.clock_offset)
+        .join(Team, Team.id == ApiKey.team_id)
+        .order_by(Team.slug, ApiKey.created_at, ApiKey.id)
+    )
+    if team is not None:
+        if not connection.scalar(select(Team.id).where((Team.id == team) | (Team.slug == team))):
+            raise UnknownName(f"there is no team {team!r}")
+        statement = statement.where((Team.id == team) | (Team.slug == team))
+    return [
+        ListedKey(
+            row.id,
+            _prefix(row.key_type, row.environment),
+            row.last_four,
+            row.slug,
+            _state(row.revoked_at, row.expires_at, TeamClock(row.clock_frozen_at, row.clock_offset).now()),
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def revoke(connection: Connection, key_id: str) -> None:
+    """Revoke a key for ever.
+
+    Raises:
+        UnknownName: there is no such key.
+    """
+    team_id = connection.scalar(select(ApiKey.team_id).where(ApiKey.id == key_id))
+    if team_id is None:
+        raise UnknownName(f"there is no key {key_id!r}; `cstar-mock keys list` shows the ids")
+    # The beginning of time, so that the key is refused whatever the team's clock says.
+    connection.execute(
+        update(ApiKey).where(ApiKey.team_id == team_id, ApiKey.id == key_id).values(revoked_at=clock.EARLIEST)
+    )
+    bump(connection, team_id)
+
+
+def bump(connection: Connection, team_id: str) -> None:
+    """Let the team's revision grow, as every write to a team does."""
+    connection.execute(update(Team).where(Team.id == team_id).values(revision=Team.revision + 1))
+
+
+def _prefix(key_type: str, environment: str) -> str:
+    wanted = (KeyType(key_type), Environment(environment))
+    return next(prefix for prefix, meaning in KEY_PREFIXES.items() if meaning == wanted)
+
+
+def _state(revoked_at: Instant | None, expires_at: Instant | None, now: Instant) -> str:
+    if revoked_at is not None:
+        return "revoked"
+    if expires_at is None:
+        return "valid"
+    return f"{'expired' if expires_at <= now else 'valid until'} {clock.iso(expires_at)}"

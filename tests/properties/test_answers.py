@@ -1,0 +1,139 @@
+"""Figures that can be are hit exactly; figures that can't are refused, and named."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from tests.properties import oracle
+from tests.properties.oracle import World
+from tests.properties.worlds import NOW
+
+from cstar_mock.api.analytics.service import Scope
+from cstar_mock.database import Database
+from cstar_mock.datasets.answers import build, possible_sums
+from cstar_mock.datasets.format import Answers, DatasetError
+from cstar_mock.rows import insert_rows
+
+_tenths = st.integers(10, 50).map(lambda tenths: Decimal(tenths) / 10)
+
+
+@st.composite
+def feasible(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw figures that follow the rules, each part perhaps left out."""
+    overview: dict[str, Any] = {"period": draw(st.sampled_from(list(oracle.PERIODS)))}
+    total = draw(st.integers(0, 60))
+    customers = draw(st.integers(1, 60))
+    active = draw(st.integers(1, min(total, customers))) if total else 0
+    tickets = {"total": total, "open": draw(st.integers(0, 40)), "resolved": draw(st.integers(0, 80))}
+    people = {"total": customers, "active": active, "new": draw(st.integers(0, customers))}
+    responses = draw(st.integers(0, 40))
+    average = draw(_tenths) if responses else None
+    if average is not None:
+        assume(possible_sums(average, responses))
+    csat = {"average": None if average is None else float(average), "totalResponses": responses}
+    for name, part in (("tickets", tickets), ("customers", people), ("csat", csat)):
+        if draw(st.integers(0, 4)):
+            overview[name] = part
+    agents = [
+        {
+            "userId": f"usr_{index}",
+            "name": draw(st.sampled_from(("Jane", "Sam"))),
+            "ticketsResolved": draw(st.integers(0, 40)),
+            "avgResponseTime": draw(st.none() | st.integers(0, 300_000).map(lambda tenths: tenths / 10)),
+            "csatAverage": draw(st.none() | _tenths.map(float)),
+        }
+        for index in range(draw(st.integers(0, 3)))
+    ]
+    answers: dict[str, Any] = {}
+    if draw(st.integers(0, 9)):
+        answers["overview"] = overview
+    if draw(st.booleans()):
+        answers["agents"] = agents
+    return answers
+
+
+@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(wanted=feasible())
+def test_feasible_figures_are_hit_exactly(wanted: dict[str, Any]) -> None:
+    rows = build(Answers.model_validate(wanted), NOW)
+    world = World(rows.members, rows.customers, rows.tickets, rows.csat_responses)
+    overview = wanted.get("overview", {})
+    given_overview = oracle.overview(world, overview.get("period", "week"), NOW)
+    for part in overview.keys() - {"period"}:
+        assert given_overview[part] == overview[part]
+    stats = {agent["userId"]: agent for agent in oracle.agents(world, NOW)}
+    assert len(stats) == len(wanted.get("agents", ()))
+    for agent in wanted.get("agents", ()):
+        assert stats[agent["userId"]] == {"object": "agent_stats", **agent}
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(wanted=feasible())
+def test_the_rows_that_are_built_keep_the_rules_of_the_schema(wanted: dict[str, Any]) -> None:
+    database = Database("sqlite://")
+    database.prepare()
+
+    def work(connection: Any) -> None:
+        connection.exec_driver_sql(
+            "INSERT INTO teams (id, slug, name, clock_offset, clock_advanced, revision, created_at) "
+            "VALUES ('t', 't', 't', 0, 0, 0, 0)"
+        )
+        scope = Scope("t", "live")
+        insert_rows(connection, scope.team_id, scope.environment, build(Answers.model_validate(wanted), NOW))
+
+    database.write_now(work)
+    database.close()
+
+
+@settings(max_examples=500, deadline=None)
+@given(average=_tenths, responses=st.integers(1, 30))
+def test_possible_sums_are_those_whose_mean_is_rounded_to_the_average(average: Decimal, responses: int) -> None:
+    sums = [
+        total
+        for total in range(responses, 5 * responses + 1)
+        if oracle._mean([Decimal(total)] + [Decimal()] * (responses - 1)) == float(average)  # noqa: SLF001
+    ]
+    assert list(possible_sums(average, responses)) == sums
+
+
+@pytest.mark.parametrize(
+    ("answers", "where", "rule"),
+    [
+        ({"overview": {"customers": {"total": 5, "active": 6}}}, "overview.customers.active", "more than the 5"),
+        ({"overview": {"customers": {"total": 5, "new": 6}}}, "overview.customers.new", "more than the 5"),
+        (
+            {"overview": {"tickets": {"total": 3}, "customers": {"active": 4}}},
+            "overview.customers.active",
+            "each active one created at least one",
+        ),
+        (
+            {"overview": {"tickets": {"total": 3}, "customers": {"active": 0}}},
+            "overview.customers.active",
+            "at least 1",
+        ),
+        (
+            {"overview": {"tickets": {"open": 1}, "customers": {"total": 0}}},
+            "overview.customers.total",
+            "at least one customer",
+        ),
+        (
+            {"overview": {"csat": {"average": 4.2, "totalResponses": 1}}},
+            "overview.csat.average",
+            "can't have a mean",
+        ),
+        ({"overview": {"csat": {"average": 4.2, "totalResponses": 0}}}, "overview.csat.average", "no response"),
+        (
+            {"overview": {"csat": {"average": None, "totalResponses": 3}}},
+            "overview.csat.average",
+            "3 responses have a mean",
+        ),
+        ({"agents": [{"userId": "usr_a", "name": "A"}] * 2}, "agents[1].userId", "twice"),
+    ],
+)
+def test_contradictions_are_named(answers: dict[str, Any], where: str, rule: str) -> None:
+    with pytest.raises(DatasetError) as refused:
+        build(Answers.model_validate(answers), NOW)
+    assert str(refused.value).startswith(where)
+    assert rule in str(refused.value)
