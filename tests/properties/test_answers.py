@@ -33,9 +33,8 @@ def feasible(draw: st.DrawFn) -> dict[str, Any]:
     if average is not None:
         assume(possible_sums(average, responses))
     csat = {"average": None if average is None else float(average), "totalResponses": responses}
-    for name, part in (("tickets", tickets), ("customers", people), ("csat", csat)):
-        if draw(st.integers(0, 4)):
-            overview[name] = part
+    parts = {"tickets": tickets, "customers": people, "csat": csat}
+    overview |= {name: part for name, part in parts.items() if draw(st.integers(0, 4))}
     agents = [
         {
             "userId": f"usr_{index}",

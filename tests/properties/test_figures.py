@@ -35,7 +35,7 @@ def _sqlite() -> Iterator[Database]:
 
 @pytest.fixture(scope="module", name="server")
 def _postgresql(postgresql: str) -> Iterator[Database]:
-    from cstar_mock import migrate  # noqa: PLC0415
+    from cstar_mock import migrate
 
     database = Database(postgresql)
     migrate.upgrade(database)

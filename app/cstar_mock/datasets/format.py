@@ -385,13 +385,13 @@ def parse(content: object) -> Dataset:
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """Return pydantic's findings in our words."""
-    return [
-        Problem(
-            tuple(part for part in found["loc"] if not _is_branch(part)),
-            _sentence(found["msg"], found["type"], found["input"]),
-        )
-        for found in error.errors()
-    ]
+    problems: list[Problem] = []
+    for found in error.errors():
+        location = tuple(part for part in found["loc"] if not _is_branch(part))
+        # A list whose items are refused is also said to be too short; the items say it better.
+        if not any(problem.location[: len(location)] == location for problem in problems):
+            problems.append(Problem(location, _sentence(found["msg"], found["type"], found["input"])))
+    return problems
 
 
 def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> DatasetError:

@@ -1,0 +1,126 @@
+"""GET …/analytics/overview."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.conftest import Api, MakeApi, assert_envelope
+
+DOCUMENTED = {
+    "success": True,
+    "data": {
+        "object": "analytics_overview",
+        "period": "week",
+        "tickets": {"total": 142, "open": 23, "resolved": 89},
+        "customers": {"total": 450, "active": 120, "new": 15},
+        "csat": {"average": 4.2, "totalResponses": 67},
+    },
+}
+
+
+def test_the_documented_body_is_answered_key_by_key_and_in_the_same_order(api: Api) -> None:
+    response = api.get("overview?period=week")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert json.dumps(response.json()) == json.dumps(DOCUMENTED)
+
+
+def test_week_is_the_default(api: Api) -> None:
+    assert api.get("overview").json() == DOCUMENTED
+
+
+def test_live_and_test_are_two_sets_of_data(api: Api) -> None:
+    assert api.data("overview", "sk_test") == {
+        "object": "analytics_overview",
+        "period": "week",
+        "tickets": {"total": 8, "open": 3, "resolved": 4},
+        "customers": {"total": 12, "active": 6, "new": 2},
+        "csat": {"average": 3.5, "totalResponses": 2},
+    }
+
+
+@pytest.mark.parametrize("period", ["day", "week", "month", "quarter", "year"])
+def test_the_period_is_echoed(api: Api, period: str) -> None:
+    assert api.data(f"overview?period={period}")["period"] == period
+
+
+def test_open_and_total_customers_do_not_depend_on_the_period(api: Api) -> None:
+    day, year = api.data("overview?period=day"), api.data("overview?period=year")
+    assert day["tickets"]["open"] == year["tickets"]["open"] == 23
+    assert day["customers"]["total"] == year["customers"]["total"] == 450
+    assert day["tickets"]["total"] < year["tickets"]["total"]
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("period=fortnight", "'fortnight'"),
+        ("period=", "''"),
+        ("period", "''"),
+        ("period=WEEK", "'WEEK'"),
+        ("period=week%20", "'week '"),
+        ("period=week&period=week", "'week', 'week'"),
+        ("period=%00", "'\\x00'"),
+        ("period=%ff", "'\ufffd'"),
+        ("period=%zz", "'%zz'"),
+    ],
+)
+def test_a_period_that_is_not_allowed_is_named_with_those_that_are(api: Api, query: str, value: str) -> None:
+    error = assert_envelope(api.get(f"overview?{query}"), 400, "parameter_invalid")
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == "period"
+    assert error["message"].startswith(f"Invalid value for 'period': {value}. Allowed values: ")
+    assert "day, week, month, quarter, year" in error["message"]
+    assert error["doc_url"] == "https://www.cstar.help/developers/errors#parameter_invalid"
+
+
+@pytest.mark.parametrize("query", ["unknown=1", "Period=x", "&&", "=", "period=week&x=%zz", "x[]=1"])
+def test_unknown_parameters_are_ignored(api: Api, query: str) -> None:
+    assert api.get(f"overview?{query}").json() == DOCUMENTED
+
+
+def test_an_empty_team_answers_zeros_and_null(make_api: MakeApi) -> None:
+    api = make_api("empty")
+    assert api.data("overview") == {
+        "object": "analytics_overview",
+        "period": "week",
+        "tickets": {"total": 0, "open": 0, "resolved": 0},
+        "customers": {"total": 0, "active": 0, "new": 0},
+        "csat": {"average": None, "totalResponses": 0},
+    }
+
+
+def test_a_mean_over_nothing_is_zero_if_a_setting_says_so(make_api: MakeApi) -> None:
+    api = make_api("empty", empty_mean="zero")
+    assert api.data("overview")["csat"] == {"average": 0, "totalResponses": 0}
+
+
+def test_the_edge_data_set_answers_what_its_last_lines_say(make_api: MakeApi) -> None:
+    overview = make_api("edge").data("overview")
+    assert overview["tickets"] == {"total": 7, "open": 6, "resolved": 3}
+    assert overview["customers"] == {"total": 5, "active": 3, "new": 3}
+    assert overview["csat"] == {"average": 4.5, "totalResponses": 2}
+
+
+def test_the_busy_data_set_fills_every_period(make_api: MakeApi) -> None:
+    api = make_api("busy")
+    for team in range(2):
+        year = api.data("overview?period=year", team=team)
+        week = api.data("overview?period=week", team=team)
+        assert 0 < week["tickets"]["total"] < year["tickets"]["total"]
+        assert 0 < week["tickets"]["resolved"] < year["tickets"]["resolved"]
+        assert 1 < year["csat"]["average"] < 5
+        assert year["tickets"]["total"] == (4000, 900)[team]
+
+
+def test_meta_stands_in_a_200_if_a_setting_says_so(make_api: MakeApi) -> None:
+    response = make_api("documented", success_meta=True).get("overview")
+    body = response.json()
+    assert list(body) == ["success", "data", "meta"]
+    assert body["meta"] == {"requestId": response.headers["X-Request-Id"], "timestamp": "2025-12-10T14:30:00Z"}
+
+
+def test_an_answer_takes_two_statements(api: Api, statements: list[Any]) -> None:
+    """One for the key, one for the figures."""
+    api.get("overview")
+    assert len(statements) == 2
