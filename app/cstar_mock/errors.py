@@ -94,6 +94,16 @@ PARAMETER_INVALID = ErrorKind(
     meaning="A parameter has a value that is not allowed, or stands there twice.",
     source="type site, code ours",
 )
+REQUEST_MALFORMED = ErrorKind(
+    name="request_malformed",
+    status=400,
+    type="invalid_request_error",
+    code="parameter_invalid",
+    message="The request is not valid HTTP",
+    doc_url=f"{_DEVELOPERS}/errors#parameter_invalid",
+    meaning="What came over the connection could not be read as an HTTP request.",
+    source="ours",
+)
 RESOURCE_MISSING = ErrorKind(
     name="resource_missing",
     status=404,
@@ -143,6 +153,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         TEAM_ACCESS_DENIED,
         RATE_LIMIT_EXCEEDED,
         PARAMETER_INVALID,
+        REQUEST_MALFORMED,
         RESOURCE_MISSING,
         METHOD_NOT_ALLOWED,
         INTERNAL_ERROR,

@@ -23,6 +23,7 @@ from cstar_mock.application import create_app
 from cstar_mock.database import Database
 from cstar_mock.datasets import format as dataset_format
 from cstar_mock.datasets.load import LoadedTeam, load
+from cstar_mock.http.protocol import Protocol
 from cstar_mock.settings import ENV_PREFIX, Settings
 
 GRACE_SECONDS = 4
@@ -168,6 +169,7 @@ def _config(app: ASGIApp | str, workers: int = 1) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws="none",
+        http=Protocol,
     )
 
 

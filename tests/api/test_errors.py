@@ -218,6 +218,7 @@ def test_the_catalogue_says_what_the_contract_says() -> None:
         "team_access_denied": (403, "authorization_error", "insufficient_permissions"),
         "rate_limit_exceeded": (429, "rate_limit_error", "rate_limit_exceeded"),
         "parameter_invalid": (400, "invalid_request_error", "parameter_invalid"),
+        "request_malformed": (400, "invalid_request_error", "parameter_invalid"),
         "resource_missing": (404, "not_found_error", "resource_missing"),
         "method_not_allowed": (405, "invalid_request_error", "method_not_allowed"),
         "internal_error": (500, "api_error", "internal_error"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cstar_mock import clock, errors
+from cstar_mock import clock, errors, ids
 from cstar_mock.api.analytics.periods import DEFAULT, Period
 from cstar_mock.api.success import Success, SuccessWithMeta
 from cstar_mock.errors import ApiError, ErrorKind
@@ -11,6 +11,8 @@ from cstar_mock.settings import Settings
 REQUEST_ID = "req_abc123"
 TIMESTAMP = clock.parse_instant("2025-12-10T14:30:00Z")
 BEARER = "bearerKey"
+DOCUMENTED_TEAM = "acme"
+"""The slug of the team in the data set `documented`: with its id, `/docs` can be tried as it stands."""
 
 PERIOD_PARAMETER: dict[str, Any] = {
     "name": "period",
@@ -25,6 +27,7 @@ TEAM_ID_PARAMETER: dict[str, Any] = {
     "required": True,
     "description": "The team's UUID.",
     "schema": {"type": "string", "format": "uuid"},
+    "example": ids.team_id(DOCUMENTED_TEAM),
 }
 
 SECURITY_SCHEME: dict[str, Any] = {
@@ -60,9 +63,9 @@ _DOCUMENTED: dict[str, Any] = {
     "whoami": {
         "success": True,
         "data": {
-            "teamId": "7b0ff4ab-4c1b-5c5e-9d3a-2f6f4f0e8a11",
+            "teamId": ids.team_id(DOCUMENTED_TEAM),
             "teamName": "Acme Corp",
-            "teamSlug": "acme",
+            "teamSlug": DOCUMENTED_TEAM,
             "keyType": "secret",
             "environment": "live",
         },

@@ -1,6 +1,6 @@
 """The envelope of a 200: `{"success": true, "data": …}` [doc], with `meta` if a setting asks for it [site]."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -23,6 +23,13 @@ class Meta(BaseModel):
 
 class Success(BaseModel, Generic[T]):
     """The envelope of a 200."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the schema as a client generator's user would: `OverviewResponse`."""
+        (data,) = params
+        items = get_args(data)
+        return f"{items[0].__name__}ListResponse" if items else f"{data.__name__}Response"
 
     success: Literal[True]
     data: T
