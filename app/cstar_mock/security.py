@@ -13,30 +13,33 @@ from sqlalchemy import Connection, bindparam, select
 
 from cstar_mock import errors
 from cstar_mock.clock import Instant, TeamClock
+from cstar_mock.database import Database
 from cstar_mock.errors import ApiError
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
+
+_MOST_CALLERS = 10_000
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 _KEY_BY_DIGEST = (
     select(
         ApiKey.id,
-        ApiKey.environment,
         ApiKey.key_type,
+        ApiKey.environment,
         ApiKey.last_four,
         ApiKey.rate_limit,
-        ApiKey.expires_at,
-        ApiKey.revoked_at,
         Team.id,
         Team.slug,
         Team.name,
         Team.clock_frozen_at,
         Team.clock_offset,
         Team.clock_advanced,
+        ApiKey.expires_at,
     )
     .join(Team, Team.id == ApiKey.team_id)
-    .where(ApiKey.digest == bindparam("digest"))
+    .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
 )
+"""In the order of the fields of `Caller`; revoked keys are as unknown ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,41 @@ class Caller:
     team_slug: str
     team_name: str
     clock: TeamClock
+    expires_at: Instant | None
+
+    def expired(self) -> bool:
+        """Whether the key has expired, by the team's clock."""
+        return self.expires_at is not None and self.expires_at <= self.clock.now()
+
+
+class KeyRing:
+    """The callers seen lately, by their keys' digests, for as long as the store holds still."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._callers: dict[bytes, Caller] = {}
+        self._version: object = None
+
+    async def find(self, token: str | None) -> Caller:
+        """Return the caller that the token stands for.
+
+        Raises:
+            ApiError: AUTHENTICATION_REQUIRED; the key is missing, malformed, unknown, revoked or expired [doc].
+            StoreUnavailable: the database can't be reached.
+        """
+        if token is None:
+            raise errors.authentication_required()
+        key = digest(token)
+        version = self._database.version()
+        if version != self._version or len(self._callers) >= _MOST_CALLERS:
+            self._callers.clear()
+            self._version = version
+        caller = self._callers.get(key) or await self._database.read(_find, key)
+        if caller is None or caller.expired():
+            raise errors.authentication_required()
+        if version is not None:
+            self._callers[key] = caller
+        return caller
 
 
 def digest(key: str) -> bytes:
@@ -72,39 +110,6 @@ def bearer_token(headers: Headers) -> str | None:
     if len(values) != 1 or values[0][:7].lower() != b"bearer ":
         return None
     return values[0][7:].decode("latin-1")
-
-
-def find_caller(connection: Connection, token: str | None) -> Caller:
-    """Return the caller that the token stands for.
-
-    Raises:
-        ApiError: AUTHENTICATION_REQUIRED; the key is missing, malformed, unknown, revoked or expired [doc].
-    """
-    if token is None:
-        raise errors.authentication_required()
-    row = connection.execute(_KEY_BY_DIGEST, {"digest": digest(token)}).first()
-    if row is None:
-        raise errors.authentication_required()
-    (
-        key_id,
-        environment,
-        key_type,
-        last_four,
-        rate_limit,
-        expires_at,
-        revoked_at,
-        team_id,
-        team_slug,
-        team_name,
-        frozen_at,
-        offset,
-        advanced,
-    ) = row
-    clock = TeamClock(frozen_at, offset, advanced)
-    now = clock.now()
-    if _has_come(revoked_at, now) or _has_come(expires_at, now):
-        raise errors.authentication_required()
-    return Caller(key_id, key_type, environment, last_four, rate_limit, team_id, team_slug, team_name, clock)
 
 
 def require_team(caller: Caller, team_id: str) -> None:
@@ -139,5 +144,9 @@ def hint(token: str | None) -> str:
     return "a key begins with sk_live_, sk_test_, pk_live_ or pk_test_"
 
 
-def _has_come(instant: Instant | None, now: Instant) -> bool:
-    return instant is not None and instant <= now
+def _find(connection: Connection, key: bytes) -> Caller | None:
+    row = connection.execute(_KEY_BY_DIGEST, {"digest": key}).first()
+    if row is None:
+        return None
+    *columns, frozen_at, offset, advanced, expires_at = tuple(row)
+    return Caller(*columns, clock=TeamClock(frozen_at, offset, advanced), expires_at=expires_at)

@@ -97,7 +97,7 @@ def test_the_documented_429(make_api: MakeApi) -> None:
     ],
 )
 def test_every_bad_key_gets_the_same_401(api: Api, header: str) -> None:
-    response = api.client.get("/api/v1/auth/whoami", headers={"Authorization": header.encode("latin-1")})
+    response = api.client.get("/api/v1/auth/whoami", headers=[(b"Authorization", header.encode("latin-1"))])
     # HTTP clients and servers strip white space around a header's value, so a trailing space is none.
     if header.endswith("your_key ") and response.status_code == 200:
         return

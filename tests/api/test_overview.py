@@ -1,10 +1,18 @@
 """GET …/analytics/overview."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
+from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope
+
+from cstar_mock import Settings, create_app
+from cstar_mock.database import Database
+from cstar_mock.models import ApiKey, CsatResponse
+from cstar_mock.server import load_datasets
 
 DOCUMENTED = {
     "success": True,
@@ -120,7 +128,29 @@ def test_meta_stands_in_a_200_if_a_setting_says_so(make_api: MakeApi) -> None:
     assert body["meta"] == {"requestId": response.headers["X-Request-Id"], "timestamp": "2025-12-10T14:30:00Z"}
 
 
-def test_an_answer_takes_two_statements(api: Api, statements: list[Any]) -> None:
-    """One for the key, one for the figures."""
-    api.get("overview")
+def test_an_answer_takes_two_statements_and_its_repetition_none(api: Api, statements: list[Any]) -> None:
+    """One for the key, one for the figures; the clock stands still, and nobody writes."""
+    first = api.get("overview")
     assert len(statements) == 2
+    assert api.get("overview").content == first.content
+    assert len(statements) == 2
+
+
+def test_an_answer_follows_every_write(api: Api) -> None:
+    api.get("overview")
+    api.database.write_now(lambda connection: connection.execute(delete(CsatResponse)))
+    assert api.data("overview")["csat"] == {"average": None, "totalResponses": 0}
+
+
+def test_an_answer_follows_the_writes_of_other_processes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    ours, theirs = Database(url), Database(url)
+    ours.prepare()
+    api = Api(TestClient(create_app(Settings(), ours)), ours, load_datasets(ours, ["documented"]))
+    assert api.data("overview")["csat"]["totalResponses"] == 67
+    theirs.write_now(lambda connection: connection.execute(delete(CsatResponse)))
+    assert api.data("overview")["csat"]["totalResponses"] == 0
+    theirs.write_now(lambda connection: connection.execute(delete(ApiKey)))
+    assert api.get("overview").status_code == 401
+    ours.close()
+    theirs.close()

@@ -25,7 +25,7 @@ def worlds(draw: st.DrawFn) -> World:
     members = []
     for index in range(draw(st.integers(0, 3))):
         joined = draw(instants)
-        removed = draw(st.none() | instants.map(lambda instant, joined=joined: max(instant, joined)))
+        removed = draw(st.none() | _not_before(joined))
         members.append(
             {
                 "id": f"usr_{draw(st.permutations('abc'))[0]}{index}",
@@ -70,9 +70,13 @@ def rows(world: World) -> Rows:
     return Rows(world.members, world.customers, world.tickets, world.csat_responses)
 
 
+def _not_before(earliest: int) -> st.SearchStrategy[int]:
+    return instants.map(lambda instant: max(instant, earliest))
+
+
 def _after(created: int) -> st.SearchStrategy[int]:
     return st.one_of(
-        instants.map(lambda instant: max(instant, created)),
+        _not_before(created),
         # Minutes whose mean lies on the edge of rounding.
         st.integers(0, 40).map(lambda threes: created + threes * 3_000_000),
     )

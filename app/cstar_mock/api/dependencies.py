@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from cstar_mock import rate_limit, security
+from cstar_mock.api.remembered import Remembered
 from cstar_mock.database import Database
 from cstar_mock.errors import ApiError
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.rate_limit import RateLimiter
-from cstar_mock.security import Caller
+from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
 
 
@@ -23,6 +24,8 @@ class Services:
 
     settings: Settings
     database: Database
+    key_ring: KeyRing
+    remembered: Remembered
     rate_limiter: RateLimiter | None
 
 
@@ -66,7 +69,7 @@ async def secret_key(request: Request) -> Caller:
 async def _authenticate(request: Request, services: Services, context: RequestContext) -> Caller:
     token = security.bearer_token(request.scope["headers"])
     try:
-        return await services.database.read(security.find_caller, token)
+        return await services.key_ring.find(token)
     except ApiError as error:
         if error.kind.status == 401 and services.settings.key_hint:  # noqa: PLR2004
             context.hint = security.hint(token)

@@ -4,6 +4,8 @@ Keys travel in `Authorization`, never in cookies, so a foreign page gains nothin
 a browser. Nothing outside `/api/` is opened to foreign origins.
 """
 
+from collections.abc import Iterable
+
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -20,6 +22,10 @@ EXPOSED = (
 """Response headers that a script may read."""
 
 
+def _has_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"origin" for name, _ in headers)
+
+
 class ApiCORSMiddleware(CORSMiddleware):
     """Starlette's CORS, for `/api/` alone."""
 
@@ -28,7 +34,7 @@ class ApiCORSMiddleware(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+        if scope["type"] == "http" and scope["path"].startswith("/api/") and _has_origin(scope["headers"]):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

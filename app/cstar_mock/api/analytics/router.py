@@ -1,17 +1,20 @@
 """The two analytics endpoints [doc]."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from cstar_mock.api.analytics import periods, service
+from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.analytics.service import Scope
 from cstar_mock.api.dependencies import secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.api.success import success
-from cstar_mock.http.context import context_of
 from cstar_mock.security import Caller
 from cstar_mock.settings import EmptyMean, Settings
 
@@ -23,6 +26,19 @@ def create_router(settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/v1/teams/{teamId}/analytics", tags=["Analytics"])
     empty_mean = 0.0 if settings.empty_mean is EmptyMean.ZERO else None
 
+    async def _answer(
+        request: Request, caller: Caller, name: str, work: Callable[..., BaseModel | list[Any]], *options: Period
+    ) -> Response:
+        services = services_of(request)
+        now = caller.clock.now()
+        question = (name, caller.team_id, caller.environment, now, *options)
+        data = services.remembered.get(question)
+        if data is None:
+            scope = Scope(caller.team_id, caller.environment)
+            data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
+            services.remembered.put(question, caller.clock, data)
+        return success(request, data)
+
     @router.get(
         "/overview",
         operation_id="getAnalyticsOverview",
@@ -33,14 +49,7 @@ def create_router(settings: Settings) -> APIRouter:
     async def get_overview(request: Request, caller: SecretKeyCaller) -> Response:
         """Ticket, customer and CSAT summary for a time period."""
         period = periods.requested(request.scope["query_string"])
-        overview = await services_of(request).database.read(
-            service.overview,
-            Scope(caller.team_id, caller.environment),
-            period,
-            context_of(request.scope).now(),
-            empty_mean,
-        )
-        return success(request, overview)
+        return await _answer(request, caller, "overview", service.overview, period)
 
     @router.get(
         "/agents",
@@ -51,12 +60,6 @@ def create_router(settings: Settings) -> APIRouter:
     )
     async def get_agents(request: Request, caller: SecretKeyCaller) -> Response:
         """Per-agent performance metrics, over all time."""
-        agents = await services_of(request).database.read(
-            service.agents,
-            Scope(caller.team_id, caller.environment),
-            context_of(request.scope).now(),
-            empty_mean,
-        )
-        return success(request, agents)
+        return await _answer(request, caller, "agents", service.agents)
 
     return router

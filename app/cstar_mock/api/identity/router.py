@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from cstar_mock.api.dependencies import any_key
@@ -34,6 +35,6 @@ def create_router(settings: Settings) -> APIRouter:
             keyType=KeyType(caller.key_type),
             environment=Environment(caller.environment),
         )
-        return success(request, identity)
+        return success(request, to_json(identity))
 
     return router

@@ -1,0 +1,165 @@
+"""What the benchmarks share: servers, a load generator in the same process, tables and JSON."""
+
+import asyncio
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load showed: requests a second, and latencies in milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+    statuses: dict[int, int]
+
+
+async def _client(
+    host: str, port: int, request: bytes, until: float, latencies: list[float], statuses: dict[int, int]
+) -> None:
+    reader, writer = await asyncio.open_connection(host, port)
+    while time.perf_counter() < until:
+        begun = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+        await reader.readexactly(length)
+        latencies.append(time.perf_counter() - begun)
+        status = int(head[9:12])
+        statuses[status] = statuses.get(status, 0) + 1
+    writer.close()
+
+
+def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None) -> Load:
+    """Send requests over keep-alive connections for a while, from a process of its own."""
+    code = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import _common;"
+        "print(json.dumps(_common.run(*json.loads(sys.argv[2]))))"
+    )
+    arguments = json.dumps([url, path, connections, seconds, key])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rate, p50, p99, statuses = json.loads(done.stdout)
+    return Load(rate, p50, p99, {int(status): count for status, count in statuses.items()})
+
+
+def run(url: str, path: str, connections: int, seconds: float, key: str | None) -> list[Any]:
+    """Do what `load` promises, in this process."""
+    host, port = url.removeprefix("http://").split(":")
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n".encode()
+    latencies: list[float] = []
+    statuses: dict[int, int] = {}
+
+    async def everything() -> None:
+        until = time.perf_counter() + seconds
+        await asyncio.gather(
+            *(_client(host, int(port), request, until, latencies, statuses) for _ in range(connections))
+        )
+
+    try:
+        import uvloop  # noqa: PLC0415
+
+        uvloop.run(everything())
+    except ImportError:
+        asyncio.run(everything())
+    ordered = sorted(latencies)
+    return [
+        len(ordered) / seconds,
+        statistics.median(ordered) * 1000,
+        ordered[int(len(ordered) * 0.99)] * 1000,
+        statuses,
+    ]
+
+
+@contextmanager
+def cstar_mock(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
+    """Run `cstar-mock serve` on a free port, and yield its ready file's content."""
+    ready = folder / "ready.json"
+    ready.unlink(missing_ok=True)
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cstar_mock", "serve", "--port", "0", "--ready-file", str(ready), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        try:
+            while not ready.exists():
+                if process.poll() is not None:
+                    sys.exit((folder / "server.log").read_text())
+                time.sleep(0.01)
+            yield {**json.loads(ready.read_text()), "process": process}
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def python_server(code: str) -> Iterator[str]:
+    """Run a Python program that serves on the port given as its argument, and yield its URL."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", code, str(port)])
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table."""
+    texts = [[_text(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(len(row[index]) for row in texts) for index in range(len(columns))]
+    print(f"\n{title}")
+    for row in texts:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _text(cell: object) -> str:
+    return f"{cell:,.2f}" if isinstance(cell, float) else str(cell)
+
+
+def write(name: str, content: dict[str, Any]) -> None:
+    """Write the figures as JSON, with what they were measured on."""
+    RESULTS.mkdir(exist_ok=True)
+    machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine, **content}, indent=2) + "\n")
+    print(f"\n  written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

@@ -1,0 +1,76 @@
+"""How long a start takes, as a multiple of importing what the server is made of, in the same run.
+
+    python benchmarks/startup.py [--rounds 7]
+
+From the start of the process to the first 200 of the documented overview, against a process that only imports
+FastAPI, SQLAlchemy's ORM, slowapi, pydantic-settings and uvicorn. Medians of several rounds, taken in turns.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from _common import free_port, table, write
+
+IMPORTS = "import fastapi, sqlalchemy.orm, slowapi, pydantic_settings, uvicorn"
+TEAM = "f07114d7-c66e-5709-b0ff-21e45192d472"
+
+
+def imports() -> float:
+    """Return the seconds that the imports take, interpreter included."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+    return time.perf_counter() - begun
+
+
+def first_answer(folder: Path) -> float:
+    """Return the seconds from the start of `serve` to the first 200."""
+    port = free_port()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/teams/{TEAM}/analytics/overview",
+        headers={"Authorization": "Bearer sk_live_your_key"},
+    )
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cstar_mock", "serve", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "log").open("w"),
+    )
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+                    assert response.status == 200
+                    return time.perf_counter() - begun
+            except urllib.error.URLError:
+                time.sleep(0.002)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        imports(), first_answer(Path(folder))  # the first of each reads the disk
+        pairs = [(imports(), first_answer(Path(folder))) for _ in range(rounds)]
+    importing, serving = (statistics.median(column) for column in zip(*pairs, strict=True))
+    table(
+        f"median of {rounds} starts",
+        ("what", "seconds", "ratio"),
+        [("imports alone", importing, 1.0), ("first 200", serving, serving / importing)],
+    )
+    write("startup", {"imports": importing, "first_200": serving, "ratio": serving / importing})
+
+
+if __name__ == "__main__":
+    main()
