@@ -3,8 +3,9 @@
     python benchmarks/throughput.py [--rounds 3] [--seconds 4]
 
 One uvicorn worker, 16 connections, everything on: keys, limits, headers, log lines. The documented team's clock
-stands still, so its answer is remembered while nobody writes; that of a running clock is computed each time. The two servers are measured
-in turns, and the best round of each counts: on a shared machine the others measure the neighbours.
+stands still, so its answer is remembered while nobody writes; that of a running clock is computed each time.
+The targets are measured in turns, and the best round of each counts: on a shared machine the others measure the
+neighbours.
 """
 
 import argparse

@@ -7,7 +7,7 @@ the documented order.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -148,5 +148,5 @@ def _find(connection: Connection, key: bytes) -> Caller | None:
     row = connection.execute(_KEY_BY_DIGEST, {"digest": key}).first()
     if row is None:
         return None
-    *columns, frozen_at, offset, advanced, expires_at = tuple(row)
-    return Caller(*columns, clock=TeamClock(frozen_at, offset, advanced), expires_at=expires_at)
+    values: tuple[Any, ...] = tuple(row)
+    return Caller(*values[:8], TeamClock(*values[8:11]), values[11])
