@@ -7,7 +7,7 @@ the documented order.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -23,23 +23,23 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 _KEY_BY_DIGEST = (
     select(
-        ApiKey.id,
+        ApiKey.id.label("key_id"),
         ApiKey.key_type,
         ApiKey.environment,
         ApiKey.last_four,
         ApiKey.rate_limit,
-        Team.id,
-        Team.slug,
-        Team.name,
-        Team.clock_frozen_at,
-        Team.clock_offset,
-        Team.clock_advanced,
         ApiKey.expires_at,
+        Team.id.label("team_id"),
+        Team.slug.label("team_slug"),
+        Team.name.label("team_name"),
+        Team.clock_frozen_at.label("frozen_at"),
+        Team.clock_offset.label("offset"),
+        Team.clock_advanced.label("advanced"),
     )
     .join(Team, Team.id == ApiKey.team_id)
     .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
 )
-"""In the order of the fields of `Caller`; revoked keys are as unknown ones."""
+"""A revoked key is as an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +148,6 @@ def _find(connection: Connection, key: bytes) -> Caller | None:
     row = connection.execute(_KEY_BY_DIGEST, {"digest": key}).first()
     if row is None:
         return None
-    values: tuple[Any, ...] = tuple(row)
-    return Caller(*values[:8], TeamClock(*values[8:11]), values[11])
+    columns = row._asdict()
+    team_clock = TeamClock(columns.pop("frozen_at"), columns.pop("offset"), columns.pop("advanced"))
+    return Caller(clock=team_clock, **columns)
