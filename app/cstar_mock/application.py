@@ -14,9 +14,11 @@ from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.database import Database
+from cstar_mock.faults import FaultCounters
 from cstar_mock.http import errors
 from cstar_mock.http.context import RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
+from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
@@ -61,15 +63,18 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    journal = Journal(settings_.journal_size)
     app.state.services = Services(
         settings=settings_,
         database=database,
         key_ring=KeyRing(database),
         remembered=Remembered(database),
-        rate_limiter=RateLimiter(settings_) if settings_.rate_limits else None,
+        rate_limiter=RateLimiter(settings_),
+        fault_counters=FaultCounters(),
+        journal=journal,
     )
     app.add_middleware(ApiCORSMiddleware)
-    app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(RequestContextMiddleware, journal=journal)
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))

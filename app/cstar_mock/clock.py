@@ -21,7 +21,9 @@ MINUTE: Duration = 60 * SECOND
 HOUR: Duration = 60 * MINUTE
 DAY: Duration = 24 * HOUR
 
-EARLIEST: Instant = 0
+EARLIEST: Instant = -62_135_596_800 * SECOND
+"""0001-01-01T00:00:00Z."""
+
 LATEST: Instant = 253_402_300_799 * SECOND
 """9999-12-31T23:59:59Z, the last second that ISO 8601 writes with four digits."""
 
@@ -29,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)")
+_ISO_DURATION = re.compile(r"P(?:(\d{1,6})W|(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?)")
 _LENGTH = re.compile(r"(\d{1,9})([smhdw])")
 
 
@@ -59,7 +62,7 @@ def real_now() -> Instant:
 
 def iso(instant: Instant) -> str:
     """Write an instant as documented: UTC, ISO 8601, whole seconds, `Z` [doc]."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(instant // SECOND))
+    return (_EPOCH + timedelta(seconds=instant // SECOND)).isoformat()[:19] + "Z"
 
 
 def iso_exact(instant: Instant) -> str:
@@ -72,7 +75,7 @@ def parse_instant(text: str) -> Instant:
     """Read an ISO 8601 date and time with a UTC offset (`Z` or `+02:00`).
 
     Raises:
-        ValueError: the text is no such date and time, has no offset, or lies outside 1970 to 9999.
+        ValueError: the text is no such date and time, has no offset, or lies outside the years 1 to 9999.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -87,10 +90,10 @@ def checked_instant(instant: Instant) -> Instant:
     """Return the instant if ISO 8601 can write it.
 
     Raises:
-        ValueError: it lies outside 1970 to 9999.
+        ValueError: it lies outside the years 1 to 9999.
     """
     if not EARLIEST <= instant <= LATEST:
-        raise ValueError("the instant lies outside the years 1970 to 9999")
+        raise ValueError("the instant lies outside the years 1 to 9999")
     return instant
 
 
@@ -109,6 +112,19 @@ def parse_moment(text: str, now: Instant) -> Instant:
         return parse_instant(text)
     length = parse_length(relative[2])
     return checked_instant(now + length if relative[1] == "+" else now - length)
+
+
+def parse_iso_duration(text: str) -> Duration:
+    """Read an ISO 8601 duration of weeks, days, hours, minutes and seconds: `PT1H`, `P7D`, `P1DT12H`, `P2W`.
+
+    Raises:
+        ValueError: the text is no such duration; months and years have no fixed length.
+    """
+    found = _ISO_DURATION.fullmatch(text)
+    if found is None or not any(found.groups()) or text.endswith("T"):
+        raise ValueError(f"{text!r} is not an ISO 8601 duration such as PT1H, P7D or P1DT12H")
+    units = (7 * DAY, DAY, HOUR, MINUTE, SECOND)
+    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), units, strict=True))
 
 
 def parse_length(text: str) -> Duration:

@@ -231,3 +231,22 @@ def envelope(error: ApiError, request_id: str, now: clock.Instant) -> dict[str, 
 def envelope_bytes(error: ApiError, request_id: str, now: clock.Instant) -> bytes:
     """Return the documented error body as JSON."""
     return json.dumps(envelope(error, request_id, now), separators=(",", ":")).encode()
+
+
+def example_particulars(kind: ErrorKind, seconds: int | None = None) -> dict[str, Any]:
+    """Return what fills the message of an error that did not really happen: in a document, or by a fault rule.
+
+    Args:
+        kind: the error.
+        seconds: the number that a message about waiting names; by default the documented one.
+    """
+    if kind is PARAMETER_INVALID:
+        return {
+            "param": "period",
+            "parameter": "period",
+            "value": "'fortnight'",
+            "allowed": "day, week, month, quarter, year",
+        }
+    if kind is METHOD_NOT_ALLOWED:
+        return {"method": "POST", "allowed": "GET"}
+    return waiting(seconds or (UNAVAILABLE_SECONDS if kind is SERVICE_UNAVAILABLE else 60))

@@ -1,12 +1,16 @@
 """API keys as their owners handle them: create, list, revoke."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from cstar_mock import clock, ids, security
 from cstar_mock.clock import Instant, TeamClock, parse_moment
 from cstar_mock.models import KEY_PREFIXES, ApiKey, Environment, KeyType, Team
+
+REVOKED_FROM_THE_START: Instant = 0
+"""When a key was revoked that its data set says is: a reset of the team leaves it so."""
 
 
 class UnknownName(LookupError):
@@ -20,6 +24,9 @@ class ListedKey:
     id: str
     prefix: str
     last_four: str
+    name: str | None
+    rate_limit: int | None
+    expires_at: Instant | None
     team_slug: str
     state: str
 
@@ -30,6 +37,7 @@ def create(
     prefix: str,
     *,
     key: str | None = None,
+    name: str | None = None,
     rate_limit: int | None = None,
     expires: str | None = None,
 ) -> str:
@@ -40,6 +48,7 @@ def create(
         team: the team's id or slug.
         prefix: `sk_live`, `sk_test`, `pk_live` or `pk_test`.
         key: the key itself; by default it is made at random.
+        name: what fault rules call it.
         rate_limit: the key's own limit, in requests a window; None means its type's.
         expires: an instant, perhaps relative to the team's clock.
 
@@ -54,22 +63,41 @@ def create(
         raise UnknownName(f"there is no team {team!r}")
     now = TeamClock(owner.clock_frozen_at, owner.clock_offset).now()
     key = key or ids.new_key(prefix)
-    key_type, environment = KEY_PREFIXES[prefix]
+    expires_at = None if expires is None else parse_moment(expires, now)
     connection.execute(
         insert(ApiKey).values(
-            team_id=owner.id,
-            id=ids.new(ids.API_KEY),
-            environment=environment.value,
-            key_type=key_type.value,
-            digest=security.digest(key),
-            last_four=key[-4:],
-            rate_limit=rate_limit,
-            created_at=clock.real_now(),
-            expires_at=None if expires is None else parse_moment(expires, now),
+            key_row(owner.id, key, clock.real_now(), name=name, rate_limit=rate_limit, expires_at=expires_at)
         )
     )
     bump(connection, owner.id)
     return key
+
+
+def key_row(
+    team_id: str,
+    key: str,
+    created_at: Instant,
+    *,
+    name: str | None = None,
+    rate_limit: int | None = None,
+    expires_at: Instant | None = None,
+    revoked_at: Instant | None = None,
+) -> dict[str, Any]:
+    """Return the row of a key, whose type and environment its prefix says."""
+    key_type, environment = KEY_PREFIXES[key[:7]]
+    return {
+        "team_id": team_id,
+        "id": ids.new(ids.API_KEY),
+        "environment": environment.value,
+        "key_type": key_type.value,
+        "digest": security.digest(key),
+        "last_four": key[-4:],
+        "name": name,
+        "rate_limit": rate_limit,
+        "created_at": created_at,
+        "expires_at": expires_at,
+        "revoked_at": revoked_at,
+    }
 
 
 def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
@@ -79,7 +107,19 @@ def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
         UnknownName: there is no such team.
     """
     statement = (
-        select(ApiKey, Team.slug, Team.clock_frozen_at, Team.clock_offset)
+        select(
+            ApiKey.id,
+            ApiKey.key_type,
+            ApiKey.environment,
+            ApiKey.last_four,
+            ApiKey.name,
+            ApiKey.rate_limit,
+            ApiKey.expires_at,
+            ApiKey.revoked_at,
+            Team.slug,
+            Team.clock_frozen_at,
+            Team.clock_offset,
+        )
         .join(Team, Team.id == ApiKey.team_id)
         .order_by(Team.slug, ApiKey.created_at, ApiKey.id)
     )
@@ -92,6 +132,9 @@ def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
             row.id,
             _prefix(row.key_type, row.environment),
             row.last_four,
+            row.name,
+            row.rate_limit,
+            row.expires_at,
             row.slug,
             _state(row.revoked_at, row.expires_at, TeamClock(row.clock_frozen_at, row.clock_offset).now()),
         )
@@ -108,9 +151,8 @@ def revoke(connection: Connection, key_id: str) -> None:
     team_id = connection.scalar(select(ApiKey.team_id).where(ApiKey.id == key_id))
     if team_id is None:
         raise UnknownName(f"there is no key {key_id!r}; `cstar-mock keys list` shows the ids")
-    # The beginning of time, so that the key is refused whatever the team's clock says.
     connection.execute(
-        update(ApiKey).where(ApiKey.team_id == team_id, ApiKey.id == key_id).values(revoked_at=clock.EARLIEST)
+        update(ApiKey).where(ApiKey.team_id == team_id, ApiKey.id == key_id).values(revoked_at=clock.real_now())
     )
     bump(connection, team_id)
 

@@ -5,9 +5,12 @@ team, so that the schema can be distributed by team. Instants are whole microsec
 The constraints refuse rows that make no sense, whichever way they come in.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     ForeignKey,
@@ -59,6 +62,14 @@ KEY_PREFIXES = {
 """What the four prefixes of a key say [site]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows are meant. Every statement takes it first, so nobody reads across teams by forgetting to."""
+
+    team_id: str
+    environment: str
+
+
 def _one_of(column: str, values: type[StrEnum] | tuple[StrEnum, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
@@ -81,7 +92,8 @@ class Team(Base):
     """A tenant: it owns keys, rows and a clock.
 
     `revision` grows in the transaction of every write to the team, so that what was computed before can be
-    known to hold still. `dataset` and `dataset_digest` say what the team was loaded from.
+    known to hold still. `origin` is the content that the team was made from, which a reset goes back to; `dataset` is
+    the name of the data set that it stood in. `rate_limits` and `faults` are what a test has told the team to do.
     """
 
     __tablename__ = "teams"
@@ -94,7 +106,9 @@ class Team(Base):
     clock_advanced: Mapped[Duration] = mapped_column(BigInteger, default=0)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     dataset: Mapped[str | None] = mapped_column(String(100))
-    dataset_digest: Mapped[str | None] = mapped_column(String(64))
+    origin: Mapped[dict[str, Any]] = mapped_column(JSON)
+    rate_limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     created_at: Mapped[Instant] = mapped_column(BigInteger)
 
     __table_args__ = (CheckConstraint("clock_advanced >= 0", name="clock_advanced_not_negative"),)
@@ -111,6 +125,7 @@ class ApiKey(Base):
     key_type: Mapped[str] = mapped_column(String(11))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     last_four: Mapped[str] = mapped_column(String(4))
+    name: Mapped[str | None] = mapped_column(String(100))
     rate_limit: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[Instant] = mapped_column(BigInteger)
     expires_at: Mapped[Instant | None] = mapped_column(BigInteger)

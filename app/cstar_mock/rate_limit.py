@@ -9,8 +9,9 @@ plus whatever the team's clock was advanced by; freezing the clock does not stop
 """
 
 import time
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,7 @@ from cstar_mock.settings import Settings
 # headers and `Retry-After` can't disagree; limits' own storages would read the wall clock several times.
 _second: ContextVar[int] = ContextVar("second")
 _PURGE_EVERY = 4096
+_NO_OWN: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,14 @@ class RateLimiter:
             key_func=_never_asked, strategy="fixed-window", storage_uri="cstar-mock-memory://"
         ).limiter
 
-    def count(self, caller: Caller) -> RateLimitStatus:
-        """Count one request of the caller, and return where its key now stands."""
-        item = _limit(caller.rate_limit or self._amounts[caller.key_type], self._window)
+    def count(self, caller: Caller) -> RateLimitStatus | None:
+        """Count one request of the caller, and return where its key now stands; None if its team has no limits."""
+        own = caller.rate_limits or _NO_OWN
+        if not own.get("enabled", True):
+            return None
+        amount = caller.rate_limit or own.get(caller.key_type) or self._amounts[caller.key_type]
+        window = own.get("window") or self._window
+        item = _limit(amount, window)
         real = int(time.time())
         advanced = caller.clock.advanced // clock.SECOND
         token = _second.set(real + advanced)
@@ -158,7 +165,17 @@ class RateLimiter:
             _second.reset(token)
         # The reset is told on the client's clock, which nobody has advanced.
         reset = int(end) - advanced
-        return RateLimitStatus(item.amount, remaining, reset, self._window, reset - real, not within)
+        return RateLimitStatus(amount, remaining, reset, window, reset - real, not within)
+
+    def forget(self, key_ids: Iterable[str]) -> None:
+        """Begin new windows for these keys."""
+        for key_id in key_ids:
+            self._strategy.clear(_limit(1, 1), key_id)
+
+
+def used_up(status: RateLimitStatus, seconds: int) -> RateLimitStatus:
+    """Return the status of a window that has nothing left for so many seconds, as a fault rule wants it."""
+    return replace(status, remaining=0, reset=int(time.time()) + seconds, retry_after=seconds)
 
 
 def exceeded(status: RateLimitStatus) -> RateLimitExceeded:

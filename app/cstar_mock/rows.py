@@ -1,21 +1,25 @@
-"""Rows on their way into the store: their rules in words, and one way to insert many.
+"""The rows of a team: their rules in words, and the ways to create, list, change and delete them.
 
-The schema's constraints hold these rules too; here they are said so that a person can mend the row.
+The schema's constraints hold the rules too; here they are said so that a person can mend the row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, bindparam, insert
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from cstar_mock.clock import Instant
-from cstar_mock.models import CsatResponse, Customer, Member, Ticket, TicketStatus
+from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket, TicketStatus
 
 Row: TypeAlias = dict[str, Any]
 """A row by its column names, without team and environment."""
 
+RowModel: TypeAlias = type[Member] | type[Customer] | type[Ticket] | type[CsatResponse]
+
 _NEVER_RESOLVED = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
+_MOST_IDS = 500
+"""Ids in one statement: SQLite and PostgreSQL both limit the number of parameters."""
 
 
 @dataclass(slots=True)
@@ -28,7 +32,36 @@ class Rows:
     csat_responses: list[Row] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.members) + len(self.customers) + len(self.tickets) + len(self.csat_responses)
+        return sum(len(batch) for _, batch in self.batches())
+
+    def batches(self) -> Iterator[tuple[RowModel, list[Row]]]:
+        """Yield each kind of row with its rows, those first that others refer to."""
+        yield Member, self.members
+        yield Customer, self.customers
+        yield Ticket, self.tickets
+        yield CsatResponse, self.csat_responses
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """What makes no sense about a row: the how manieth it is, which column, and why."""
+
+    index: int
+    column: str
+    message: str
+
+
+class RowsRefused(ValueError):
+    """Rows that break a rule; the store is as it was."""
+
+    def __init__(self, model: RowModel, problems: Sequence[RowProblem]) -> None:
+        self.model = model
+        self.problems = problems
+        super().__init__(problems[0].message)
+
+
+class UnknownRow(LookupError):
+    """There is no row of that id."""
 
 
 def ticket(
@@ -53,27 +86,164 @@ def ticket(
     }
 
 
-def ticket_problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what makes no sense about a ticket, as (column, sentence)."""
-    status, created, resolved = row["status"], row["created_at"], row["resolved_at"]
-    if row["first_response_at"] is not None and row["first_response_at"] < created:
-        yield "first_response_at", "the first response can't be before the ticket's creation"
-    if resolved is not None and resolved < created:
-        yield "resolved_at", "a ticket can't be resolved before its creation"
-    if status == TicketStatus.RESOLVED and resolved is None:
-        yield "resolved_at", "a resolved ticket needs the instant of its resolution"
-    if resolved is not None and status in _NEVER_RESOLVED:
-        yield "resolved_at", f"a ticket with status {status} has no resolution: reopening clears it"
-
-
-def insert_rows(connection: Connection, team_id: str, environment: str, rows: Rows) -> None:
-    """Insert the rows into one environment of one team."""
-    for model, batch in (
-        (Member, rows.members),
-        (Customer, rows.customers),
-        (Ticket, rows.tickets),
-        (CsatResponse, rows.csat_responses),
-    ):
+def insert_rows(connection: Connection, scope: Scope, rows: Rows) -> None:
+    """Insert rows that are known to keep the rules."""
+    for model, batch in rows.batches():
         if batch:
-            statement = insert(model).values(team_id=bindparam(None, team_id), environment=bindparam(None, environment))
+            statement = insert(model).values(
+                team_id=bindparam(None, scope.team_id), environment=bindparam(None, scope.environment)
+            )
             connection.execute(statement, batch)
+
+
+def create(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> None:
+    """Insert rows of one kind, if all of them keep the rules.
+
+    Raises:
+        RowsRefused: naming every row that does not.
+    """
+    taken = _known_ids(connection, scope, model, [row["id"] for row in batch])
+    problems = [*_id_problems(batch, taken), *_problems(connection, scope, model, batch)]
+    if problems:
+        raise RowsRefused(model, sorted(problems, key=lambda problem: problem.index))
+    rows = Rows()
+    next(target for kind, target in rows.batches() if kind is model).extend(batch)
+    insert_rows(connection, scope, rows)
+
+
+def change(connection: Connection, scope: Scope, model: RowModel, id_: str, columns: Row) -> Row:
+    """Change some columns of a row, and return it as it is then.
+
+    Raises:
+        UnknownRow: there is no such row.
+        RowsRefused: the row would break a rule.
+    """
+    row = {**get(connection, scope, model, id_), **columns}
+    problems = [*_problems(connection, scope, model, [row])]
+    if model is Ticket:
+        submitted = connection.scalar(
+            select(CsatResponse.submitted_at).where(_in(scope, CsatResponse), CsatResponse.ticket_id == id_)
+        )
+        if submitted is not None and submitted < row["created_at"]:
+            problems.append(RowProblem(0, "created_at", "a ticket can't be created after its CSAT response"))
+    if problems:
+        raise RowsRefused(model, problems)
+    if columns:
+        connection.execute(update(model).where(_in(scope, model), model.id == id_).values(columns))
+    return row
+
+
+def remove(connection: Connection, scope: Scope, model: RowModel, id_: str) -> None:
+    """Delete a row; a ticket takes its CSAT response with it.
+
+    Raises:
+        UnknownRow: there is no such row.
+        RowsRefused: tickets refer to it.
+    """
+    get(connection, scope, model, id_)
+    referring = {Customer: Ticket.customer_id, Member: Ticket.assignee_id}.get(model)
+    if referring is not None:
+        count = connection.scalar(select(func.count()).where(_in(scope, Ticket), referring == id_)) or 0
+        if count:
+            instead = "; set removedAt to end a membership" if model is Member else ""
+            raise RowsRefused(model, [RowProblem(0, "id", f"{count} tickets refer to {id_!r}{instead}")])
+    connection.execute(delete(model).where(_in(scope, model), model.id == id_))
+
+
+def get(connection: Connection, scope: Scope, model: RowModel, id_: str) -> Row:
+    """Return a row.
+
+    Raises:
+        UnknownRow: there is no such row.
+    """
+    row = connection.execute(select(*_columns(model)).where(_in(scope, model), model.id == id_)).first()
+    if row is None:
+        raise UnknownRow(f"there is no {id_!r} in the {scope.environment} environment")
+    return row._asdict()
+
+
+def list_(
+    connection: Connection, scope: Scope, model: RowModel, equal: Mapping[str, Any], limit: int, offset: int
+) -> tuple[list[Row], int]:
+    """Return a page of the rows whose columns are equal to these values, by id, and how many there are in all."""
+    wanted = [_in(scope, model), *(getattr(model, column) == value for column, value in equal.items())]
+    total = connection.scalar(select(func.count()).select_from(model).where(*wanted)) or 0
+    page = select(*_columns(model)).where(*wanted).order_by(model.id).limit(limit).offset(offset)
+    return [row._asdict() for row in connection.execute(page)], total
+
+
+def _columns(model: RowModel) -> list[Any]:
+    return [column for column in model.__table__.columns if column.name not in {"team_id", "environment"}]
+
+
+def _in(scope: Scope, model: RowModel) -> ColumnElement[bool]:
+    return (model.team_id == scope.team_id) & (model.environment == scope.environment)
+
+
+def _known_ids(connection: Connection, scope: Scope, model: RowModel, wanted: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for start in range(0, len(wanted), _MOST_IDS):
+        some = wanted[start : start + _MOST_IDS]
+        known |= set(connection.scalars(select(model.id).where(_in(scope, model), model.id.in_(some))))
+    return known
+
+
+def _id_problems(batch: list[Row], taken: set[str]) -> Iterator[RowProblem]:
+    for index, row in enumerate(batch):
+        if row["id"] in taken:
+            yield RowProblem(index, "id", f"the id {row['id']!r} is taken already")
+        taken.add(row["id"])
+
+
+def _problems(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> Iterator[RowProblem]:
+    if model is Member:
+        for index, row in enumerate(batch):
+            if row["removed_at"] is not None and row["removed_at"] < row["created_at"]:
+                yield RowProblem(index, "removed_at", "a member can't be removed before joining")
+    elif model is Ticket:
+        yield from _ticket_problems(connection, scope, batch)
+    elif model is CsatResponse:
+        yield from _response_problems(connection, scope, batch)
+
+
+def _ticket_problems(connection: Connection, scope: Scope, batch: list[Row]) -> Iterator[RowProblem]:
+    customers = _known_ids(connection, scope, Customer, [*{row["customer_id"] for row in batch}])
+    assignees = {row["assignee_id"] for row in batch if row["assignee_id"] is not None}
+    members = _known_ids(connection, scope, Member, [*assignees])
+    for index, row in enumerate(batch):
+        status, created, resolved = row["status"], row["created_at"], row["resolved_at"]
+        if row["customer_id"] not in customers:
+            yield RowProblem(index, "customer_id", f"no customer has the id {row['customer_id']!r}")
+        if row["assignee_id"] is not None and row["assignee_id"] not in members:
+            yield RowProblem(index, "assignee_id", f"no member has the id {row['assignee_id']!r}")
+        if row["first_response_at"] is not None and row["first_response_at"] < created:
+            yield RowProblem(index, "first_response_at", "the first response can't be before the ticket's creation")
+        if resolved is not None and resolved < created:
+            yield RowProblem(index, "resolved_at", "a ticket can't be resolved before its creation")
+        if status == TicketStatus.RESOLVED and resolved is None:
+            yield RowProblem(index, "resolved_at", "a resolved ticket needs the instant of its resolution")
+        if resolved is not None and status in _NEVER_RESOLVED:
+            sentence = f"a ticket with status {status} has no resolution: reopening clears it"
+            yield RowProblem(index, "resolved_at", sentence)
+
+
+def _response_problems(connection: Connection, scope: Scope, batch: list[Row]) -> Iterator[RowProblem]:
+    created: dict[str, Instant] = {}
+    scored: dict[str, str] = {}
+    wanted = [row["ticket_id"] for row in batch]
+    for start in range(0, len(wanted), _MOST_IDS):
+        some = wanted[start : start + _MOST_IDS]
+        tickets = select(Ticket.id, Ticket.created_at).where(_in(scope, Ticket), Ticket.id.in_(some))
+        created |= {row.id: row.created_at for row in connection.execute(tickets)}
+        responses = select(CsatResponse.ticket_id, CsatResponse.id).where(
+            _in(scope, CsatResponse), CsatResponse.ticket_id.in_(some)
+        )
+        scored |= {row.ticket_id: row.id for row in connection.execute(responses)}
+    for index, row in enumerate(batch):
+        ticket_id = row["ticket_id"]
+        if ticket_id not in created:
+            yield RowProblem(index, "ticket_id", f"no ticket has the id {ticket_id!r}")
+        elif row["submitted_at"] < created[ticket_id]:
+            yield RowProblem(index, "submitted_at", "a response can't be before its ticket's creation")
+        if scored.setdefault(ticket_id, row["id"]) != row["id"]:
+            yield RowProblem(index, "ticket_id", f"the ticket {ticket_id!r} has a response already")

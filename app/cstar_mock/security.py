@@ -5,9 +5,9 @@ the documented order.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -15,6 +15,7 @@ from cstar_mock import errors
 from cstar_mock.clock import Instant, TeamClock
 from cstar_mock.database import Database
 from cstar_mock.errors import ApiError
+from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
 
 _MOST_CALLERS = 10_000
@@ -27,11 +28,14 @@ _KEY_BY_DIGEST = (
         ApiKey.key_type,
         ApiKey.environment,
         ApiKey.last_four,
+        ApiKey.name.label("key_name"),
         ApiKey.rate_limit,
         ApiKey.expires_at,
         Team.id.label("team_id"),
         Team.slug.label("team_slug"),
         Team.name.label("team_name"),
+        Team.rate_limits,
+        Team.faults,
         Team.clock_frozen_at.label("frozen_at"),
         Team.clock_offset.label("offset"),
         Team.clock_advanced.label("advanced"),
@@ -47,14 +51,20 @@ class Caller:
     """A valid key, and the team that it belongs to.
 
     Attributes:
+        key_name: what fault rules call the key, if they do.
         rate_limit: the key's own limit, in requests a window; None means its type's.
+        rate_limits: the team's own limits; None means the server's.
+        faults: the team's fault rules, in their order.
     """
 
     key_id: str
     key_type: str
     environment: str
     last_four: str
+    key_name: str | None
     rate_limit: int | None
+    rate_limits: Mapping[str, Any] | None
+    faults: tuple[ActiveRule, ...]
     team_id: str
     team_slug: str
     team_name: str
@@ -150,4 +160,5 @@ def _find(connection: Connection, key: bytes) -> Caller | None:
         return None
     columns = row._asdict()
     team_clock = TeamClock(columns.pop("frozen_at"), columns.pop("offset"), columns.pop("advanced"))
-    return Caller(clock=team_clock, **columns)
+    rules = from_store(columns.pop("faults"))
+    return Caller(clock=team_clock, faults=rules, **columns)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "CSTAR_MOCK_"
@@ -71,6 +71,17 @@ class Settings(BaseSettings):
     empty_mean: EmptyMean = Field(EmptyMean.NULL, description="What a mean over nothing is.")
     key_hint: bool = Field(
         True, description="Say in the header `X-Cstar-Mock-Hint` of a 401 what was wrong with the key."
+    )
+    prefer: bool = Field(
+        True, description="Do what a request's `Prefer` header asks for: `code=429`, `wait=2` (RFC 7240)."
+    )
+    journal_size: int = Field(
+        1000, ge=0, le=100_000, description="Requests of each team to remember for verification; 0 for none."
+    )
+    control: bool = Field(True, description="Serve the control API under `/__admin`; without it, 404.")
+    control_token: SecretStr | None = Field(
+        None,
+        description="Bearer token for the control API. Default: none on a loopback address, a random one elsewhere.",
     )
     ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")

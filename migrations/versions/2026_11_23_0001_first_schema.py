@@ -21,7 +21,9 @@ def upgrade() -> None:
         sa.Column("clock_advanced", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("dataset", sa.String(length=100), nullable=True),
-        sa.Column("dataset_digest", sa.String(length=64), nullable=True),
+        sa.Column("origin", sa.JSON(), nullable=False),
+        sa.Column("rate_limits", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("faults", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("clock_advanced >= 0", name=op.f("ck_teams_clock_advanced_not_negative")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_teams")),
@@ -35,6 +37,7 @@ def upgrade() -> None:
         sa.Column("key_type", sa.String(length=11), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("last_four", sa.String(length=4), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=True),
         sa.Column("rate_limit", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
@@ -90,8 +93,7 @@ def upgrade() -> None:
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("environment IN ('live', 'test')", name=op.f("ck_tickets_environment_known")),
         sa.CheckConstraint(
-            "resolved_at IS NULL OR status IN ('resolved', 'closed')",
-            name=op.f("ck_tickets_reopened_has_no_instant"),
+            "resolved_at IS NULL OR status IN ('resolved', 'closed')", name=op.f("ck_tickets_reopened_has_no_instant")
         ),
         sa.CheckConstraint(
             "status <> 'resolved' OR resolved_at IS NOT NULL", name=op.f("ck_tickets_resolved_has_instant")
@@ -160,10 +162,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_csat_responses_teams"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("team_id", "environment", "id", name=op.f("pk_csat_responses")),
         sa.UniqueConstraint(
-            "team_id",
-            "environment",
-            "ticket_id",
-            name=op.f("uq_csat_responses_team_id_environment_ticket_id"),
+            "team_id", "environment", "ticket_id", name=op.f("uq_csat_responses_team_id_environment_ticket_id")
         ),
     )
     with op.batch_alter_table("csat_responses", schema=None) as batch_op:

@@ -10,10 +10,10 @@ from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
 
-from cstar_mock.api.analytics.service import Scope
 from cstar_mock.database import Database
 from cstar_mock.datasets.answers import build, possible_sums
 from cstar_mock.datasets.format import Answers, DatasetError
+from cstar_mock.models import Scope
 from cstar_mock.rows import insert_rows
 
 _tenths = st.integers(10, 50).map(lambda tenths: Decimal(tenths) / 10)
@@ -76,11 +76,11 @@ def test_the_rows_that_are_built_keep_the_rules_of_the_schema(wanted: dict[str, 
 
     def work(connection: Any) -> None:
         connection.exec_driver_sql(
-            "INSERT INTO teams (id, slug, name, clock_offset, clock_advanced, revision, created_at) "
-            "VALUES ('t', 't', 't', 0, 0, 0, 0)"
+            "INSERT INTO teams (id, slug, name, clock_offset, clock_advanced, revision, origin, faults, created_at) "
+            "VALUES ('t', 't', 't', 0, 0, 0, '{}', '[]', 0)"
         )
         scope = Scope("t", "live")
-        insert_rows(connection, scope.team_id, scope.environment, build(Answers.model_validate(wanted), NOW))
+        insert_rows(connection, scope, build(Answers.model_validate(wanted), NOW))
 
     database.write_now(work)
     database.close()

@@ -12,9 +12,8 @@ from tests.properties.worlds import NOW, rows, worlds
 
 from cstar_mock.api.analytics import service
 from cstar_mock.api.analytics.periods import Period
-from cstar_mock.api.analytics.service import Scope
 from cstar_mock.database import Database
-from cstar_mock.models import Team
+from cstar_mock.models import Scope, Team
 from cstar_mock.rows import insert_rows
 
 SCOPES = [Scope(team, environment) for team in ("team-1", "team-2") for environment in ("live", "test")]
@@ -47,7 +46,7 @@ def _postgresql(postgresql: str) -> Iterator[Database]:
 def _add_teams(connection: Connection) -> None:
     connection.execute(
         insert(Team),
-        [{"id": team, "slug": team, "name": team, "created_at": 0} for team in ("team-1", "team-2")],
+        [{"id": team, "slug": team, "name": team, "origin": {}, "created_at": 0} for team in ("team-1", "team-2")],
     )
 
 
@@ -57,7 +56,7 @@ class _RolledBack(Exception):
 
 def _compare(connection: Connection, drawn: tuple[World, ...], period: Period, now: int) -> None:
     for scope, world in zip(SCOPES, drawn, strict=True):
-        insert_rows(connection, scope.team_id, scope.environment, rows(world))
+        insert_rows(connection, scope, rows(world))
     for scope, world in zip(SCOPES, drawn, strict=True):
         overview = service.overview(connection, scope, period, now)
         assert overview.model_dump(mode="json") == oracle.overview(world, period.value, now)

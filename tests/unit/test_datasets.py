@@ -17,7 +17,7 @@ from cstar_mock.database import Database
 from cstar_mock.datasets.format import DatasetError, find, json_schema, parse, read
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.load import load
-from cstar_mock.models import Customer, Member, Team, Ticket
+from cstar_mock.models import Customer, Member, Scope, Team, Ticket
 from cstar_mock.rows import insert_rows
 from cstar_mock.server import load_datasets
 
@@ -101,7 +101,7 @@ def test_the_published_schema_is_the_formats() -> None:
             7,
             "teams[0].live.tickets[0].customerId: no customer has the id 'c' (and 1 more)",
         ),
-        ("      customers: [{id: c}, {id: c}]\n", 6, "teams[0].live.customers[1].id: the id 'c' stands there twice"),
+        ("      customers: [{id: c}, {id: c}]\n", 6, "teams[0].live.customers[1].id: the id 'c' is taken already"),
         (
             "      members: [{name: M, createdAt: now, removedAt: -1d}]\n",
             6,
@@ -189,7 +189,7 @@ def test_a_second_load_changes_nothing(database: Database) -> None:
     before = database.read_now(lambda connection: list(connection.connection.iterdump()))
     second = load_datasets(database, ["documented"])
     assert database.read_now(lambda connection: list(connection.connection.iterdump())) == before
-    assert [team.created for team in first + second] == [True, False]
+    assert [team.created for team in first + second] == [True, True, False, False]
     assert second[0].keys == first[0].keys
 
 
@@ -213,7 +213,7 @@ def test_comments_and_layout_are_no_other_content(database: Database, tmp_path: 
 def test_a_key_that_another_team_has_is_refused(database: Database) -> None:
     load_datasets(database, ["documented"])
     thief = {"dataset": "thief", "teams": [{"slug": "thief", "keys": {"sk_live": "sk_live_your_key"}}]}
-    with pytest.raises(DatasetError, match=r"teams\[0\].keys.sk_live: this key belongs to another team"):
+    with pytest.raises(DatasetError, match=r"teams\[0\].keys.sk_live: this key is taken already"):
         database.write_now(load, parse(thief))
 
 
@@ -303,6 +303,6 @@ def test_the_schema_refuses_rows_that_make_no_sense(database: Database, table: s
     team = load_datasets(database, ["empty"])[0]
     getattr(world, table)[0].update(change)
     with pytest.raises(IntegrityError):
-        database.write_now(insert_rows, team.id, "live", rows(world))
+        database.write_now(insert_rows, Scope(team.id, "live"), rows(world))
     with pytest.raises(IntegrityError):
-        database.write_now(insert_rows, team.id, "staging", rows(World(customers=world.customers)))
+        database.write_now(insert_rows, Scope(team.id, "staging"), rows(World(customers=world.customers)))

@@ -1,18 +1,23 @@
 """The checks that stand before every answer, in the documented order, as FastAPI dependencies.
 
-Route (404, 405) → key (401) → rate limit (429) → team (403) → key type (403) → parameters (400) → answer. One
-dependency makes all its checks itself: each further one would cost more than the checks do.
+Route (404, 405) → key (401) → rate limit (429) → faults → team (403) → key type (403) → parameters (400) → answer.
+One dependency makes all its checks itself: each further one would cost more than the checks do.
 """
 
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.types import Scope
 
-from cstar_mock import rate_limit, security
+from cstar_mock import faults, rate_limit, security
+from cstar_mock.api.analytics import periods
 from cstar_mock.api.remembered import Remembered
+from cstar_mock.clock import real_now
 from cstar_mock.database import Database
-from cstar_mock.errors import ApiError
+from cstar_mock.errors import RATE_LIMIT_EXCEEDED, ApiError
+from cstar_mock.faults import Decision, Endpoint, FaultCounters, FaultRequest
 from cstar_mock.http.context import RequestContext, context_of
+from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
@@ -26,7 +31,9 @@ class Services:
     database: Database
     key_ring: KeyRing
     remembered: Remembered
-    rate_limiter: RateLimiter | None
+    rate_limiter: RateLimiter
+    fault_counters: FaultCounters
+    journal: Journal
 
 
 def services_of(request: Request) -> Services:
@@ -36,20 +43,23 @@ def services_of(request: Request) -> Services:
 
 
 async def any_key(request: Request) -> Caller:
-    """Accept any valid key, and count the request against its limit.
+    """Accept any valid key, count the request against its limit, and let it fail if it is to fail.
 
     Raises:
-        ApiError: AUTHENTICATION_REQUIRED.
+        ApiError: AUTHENTICATION_REQUIRED, or whatever a fault rule or `Prefer` asks for.
         RateLimitExceeded: the key has used up its limit.
+        CannedAnswer: a fault rule or `Prefer` asks for it.
+        ConnectionBroken: a fault rule asks for it.
     """
     services = services_of(request)
     context = context_of(request.scope)
-    caller = await _authenticate(request, services, context)
+    caller = await _authenticate(request.scope, services, context)
     context.caller = caller
-    if services.rate_limiter is not None:
+    if services.settings.rate_limits:
         context.rate_limit = services.rate_limiter.count(caller)
-        if context.rate_limit.exceeded:
+        if context.rate_limit is not None and context.rate_limit.exceeded:
             raise rate_limit.exceeded(context.rate_limit)
+    await _fail_if_asked_to(request.scope, services, context, caller)
     return caller
 
 
@@ -66,11 +76,45 @@ async def secret_key(request: Request) -> Caller:
     return caller
 
 
-async def _authenticate(request: Request, services: Services, context: RequestContext) -> Caller:
-    token = security.bearer_token(request.scope["headers"])
+async def _authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
+    token = security.bearer_token(scope["headers"])
     try:
         return await services.key_ring.find(token)
     except ApiError as error:
         if error.kind.status == 401 and services.settings.key_hint:  # noqa: PLR2004
             context.hint = security.hint(token)
         raise
+
+
+async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestContext, caller: Caller) -> None:
+    decision: Decision | None = None
+    if services.settings.prefer:
+        preferred = faults.preferred(scope["headers"])
+        if preferred is not None:
+            decision, context.preference_applied = preferred
+            context.fault = "Prefer"
+    if decision is None and caller.faults:
+        now = real_now() + caller.clock.advanced
+        decision = faults.decide(
+            caller.faults, _fault_request(scope, caller), caller.team_id, services.fault_counters, now
+        )
+        if decision is not None:
+            context.fault = decision.rule_id
+    if decision is None:
+        return
+    if context.rate_limit is not None and decision.status in {RATE_LIMIT_EXCEEDED.status, RATE_LIMIT_EXCEEDED.name}:
+        # A 429 whose headers said that requests are left would be a contradiction.
+        seconds = decision.retry_after or faults.DEFAULT_RETRY_AFTER
+        context.rate_limit = rate_limit.used_up(context.rate_limit, seconds)
+    await decision.act()
+
+
+def _fault_request(scope: Scope, caller: Caller) -> FaultRequest:
+    endpoint = scope["path"].rsplit("/", 1)[-1]
+    period = None
+    if endpoint == Endpoint.OVERVIEW:
+        try:
+            period = periods.requested(scope["query_string"])
+        except ApiError:
+            period = None  # A period that is not allowed matches no rule about one.
+    return FaultRequest(endpoint, caller.key_type, caller.environment, caller.key_name, period)

@@ -92,19 +92,6 @@ _OWN_HEADERS = {
 _PERHAPS_NOT_COUNTED = {401, 500, 503}
 """Statuses that may come before the request is counted, so that they promise no `X-RateLimit-*`."""
 
-_PARTICULARS: dict[str, dict[str, Any]] = {
-    errors.RATE_LIMIT_EXCEEDED.name: errors.waiting(60),
-    errors.SERVICE_UNAVAILABLE.name: errors.waiting(errors.UNAVAILABLE_SECONDS),
-    errors.PARAMETER_INVALID.name: {
-        "parameter": "period",
-        "value": "'fortnight'",
-        "allowed": ", ".join(Period),
-        "param": "period",
-    },
-    errors.METHOD_NOT_ALLOWED.name: {"method": "POST", "allowed": "GET"},
-}
-"""What fills the messages of the examples."""
-
 _ANY_KEY_ERRORS = (
     errors.AUTHENTICATION_REQUIRED,
     errors.RATE_LIMIT_EXCEEDED,
@@ -148,7 +135,7 @@ ERROR_SCHEMA: dict[str, Any] = {
 
 def example(kind: ErrorKind) -> dict[str, Any]:
     """Return the envelope of an error as the documents show it."""
-    return errors.envelope(ApiError(kind, **_PARTICULARS.get(kind.name, {})), REQUEST_ID, TIMESTAMP)
+    return errors.envelope(ApiError(kind, **errors.example_particulars(kind)), REQUEST_ID, TIMESTAMP)
 
 
 def secured_by_key(*parameters: dict[str, Any]) -> dict[str, Any]:

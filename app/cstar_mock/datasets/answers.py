@@ -187,6 +187,8 @@ class _Builder:
         self.plan = plan
         self.now = now
         self.start = now - plan.period_length
+        # What is in the window lies in its younger half, so that with a running clock the figures hold for as long.
+        self.recent = now - plan.period_length // 2
         self.agents = [
             _Agent(figures, figures.user_id or ids.numbered(ids.MEMBER, number))
             for number, figures in enumerate(plan.agents, 1)
@@ -219,7 +221,7 @@ class _Builder:
         """Return the customers: first the new ones, as those are the likeliest to write."""
         plan = self.plan
         moments = [
-            *_spread(plan.new, self.start, self.now),
+            *_spread(plan.new, self.recent, self.now),
             *_spread(plan.customers - plan.new, self.start - 365 * DAY, self.start),
         ]
         return [
@@ -238,7 +240,7 @@ class _Builder:
         resolved_ = min(plan.resolved, plan.total - open_)
         customers = cycle(self.customers[: plan.active])
         resolved, closed = [], []
-        for number, created in enumerate(_spread(plan.total, self.start, self.now)):
+        for number, created in enumerate(_spread(plan.total, self.recent, self.now)):
             customer = next(customers)["id"]
             if number < resolved_:
                 at = min(created + 6 * HOUR, self.now)
@@ -250,7 +252,7 @@ class _Builder:
         for number, created in enumerate(self._before(plan.open - open_)):
             self._ticket(created, _OPEN[number % len(_OPEN)])
         late = plan.resolved - resolved_
-        for created, at in zip(self._before(late), _spread(late, self.start, self.now), strict=True):
+        for created, at in zip(self._before(late), _spread(late, self.recent, self.now), strict=True):
             resolved.append(self._ticket(created, TicketStatus.RESOLVED, resolved_at=at))
         return resolved, closed
 
@@ -317,7 +319,7 @@ class _Builder:
         older = [self._ticket(created, TicketStatus.CLOSED, assignee=agent) for created in self._before(missing)]
         for score, row in zip(scores, [*tickets, *older], strict=False):
             done = row["resolved_at"] or row["created_at"]
-            self._response(row, score, min(self.now, max(done, self.start) + HOUR))
+            self._response(row, score, min(self.now, max(done, self.recent) + HOUR))
 
     def _ticket(
         self,

@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 
 from cstar_mock import clock, shipped
 from cstar_mock.api.analytics.periods import DEFAULT, Period
+from cstar_mock.faults import FaultRule
 from cstar_mock.models import KEY_PREFIXES, TicketStatus
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -33,6 +34,7 @@ Location: TypeAlias = tuple[str | int, ...]
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
 MOST_ROWS = 10_000_000
+MOST_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,23 +283,61 @@ class Keys(BaseModel):
 assert set(Keys.model_fields) == set(KEY_PREFIXES)  # noqa: S101  (two lists of the same four prefixes)
 
 
-class TeamData(_Part):
-    """A team: its keys, its clock and the rows of its two environments."""
+class MagicKey(_Part):
+    """A further key of the team, for what a client can't reach with a good one."""
+
+    key: Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[sp]k_(live|test)_[A-Za-z0-9_-]+$")]
+    expires_at: Moment | None = None
+    revoked: bool = False
+    rate_limit: Annotated[int, Field(ge=1)] | None = Field(None, description="Its own limit, in requests a window.")
+
+
+class TeamRateLimits(_Part):
+    """A team's own rate limits; what is left out is as for every team."""
+
+    enabled: bool = True
+    secret: Annotated[int, Field(ge=1, le=MOST_LIMIT)] | None = Field(None, description="For each secret key.")
+    publishable: Annotated[int, Field(ge=1, le=MOST_LIMIT)] | None = Field(
+        None, description="For each publishable key."
+    )
+    window: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(None, description="Seconds.")
+
+
+class TeamContent(_Part):
+    """What a team begins with: its clock, its rules and the rows of its two environments."""
+
+    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+    rate_limits: TeamRateLimits | None = None
+    faults: tuple[FaultRule, ...] = ()
+    live: EnvironmentData = EnvironmentData()
+    test: EnvironmentData = EnvironmentData()
+
+    @classmethod
+    def from_origin(cls, origin: dict[str, Any]) -> "TeamContent":
+        """Return the content that `TeamData.origin` kept."""
+        kept = {"clock", "rateLimits", "faults", "live", "test"}
+        return cls.model_validate({name: value for name, value in origin.items() if name in kept})
+
+
+class TeamData(TeamContent):
+    """A team: its name, its keys, and what it begins with."""
 
     slug: Slug
     name: Name | None = None
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None = Field(
         None, description="The team's UUID; by default it follows from the slug."
     )
-    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
     keys: Keys = Keys()
-    live: EnvironmentData = EnvironmentData()
-    test: EnvironmentData = EnvironmentData()
+    magic_keys: dict[Slug, MagicKey] = {}
 
-    def digest(self) -> str:
-        """Return what tells this content from any other, whatever the file's layout and comments."""
-        content = self.model_dump(mode="json", exclude_unset=True, by_alias=True)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    def origin(self) -> dict[str, Any]:
+        """Return what is kept of this content, to tell it from any other and to go back to it.
+
+        The file's layout and comments make no difference, and of the keys only a digest is kept.
+        """
+        dumped = self.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        keys = json.dumps([dumped.pop("keys", None), dumped.pop("magicKeys", None)], sort_keys=True)
+        return {**dumped, "keysDigest": hashlib.sha256(keys.encode()).hexdigest()}
 
 
 class Dataset(_Part):

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from pydantic.alias_generators import to_camel
+from sqlalchemy import Connection, delete, insert, select, update
 
 from cstar_mock import clock, ids, security
 from cstar_mock.api.analytics import service
-from cstar_mock.api.analytics.service import Scope
 from cstar_mock.clock import Instant, TeamClock, parse_instant, parse_moment
 from cstar_mock.datasets import answers
 from cstar_mock.datasets.format import (
@@ -17,10 +18,14 @@ from cstar_mock.datasets.format import (
     DatasetError,
     EnvironmentData,
     Location,
+    MagicKey,
     Problem,
+    TeamContent,
     TeamData,
 )
 from cstar_mock.datasets.generate import Numbers, generate
+from cstar_mock.faults import activated, stored
+from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
 from cstar_mock.models import (
     KEY_PREFIXES,
     ApiKey,
@@ -28,10 +33,11 @@ from cstar_mock.models import (
     Customer,
     Environment,
     Member,
+    Scope,
     Team,
     Ticket,
 )
-from cstar_mock.rows import Rows, insert_rows, ticket, ticket_problems
+from cstar_mock.rows import Rows, RowsRefused, create, insert_rows, ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +46,21 @@ class LoadedTeam:
 
     Attributes:
         keys: its keys by prefix; None for one that was made at random earlier and can't be shown again.
+        magic_keys: its further keys, by name.
         created: whether this load made it; else it was there already, from the same content.
     """
 
     id: str
     slug: str
     name: str
-    dataset: str
+    dataset: str | None
     keys: dict[str, str | None]
+    magic_keys: dict[str, str]
     created: bool
 
 
 Progress = Callable[[int], None]
-"""Called with the number of rows inserted so far."""
+"""Called with a number of rows."""
 
 
 def load(
@@ -66,9 +74,15 @@ def load(
 
     A team that was loaded before from the same content is left as it is.
 
+    Args:
+        connection: the store.
+        dataset: what to load.
+        replace: whether to put the data set in the place of teams of the same name.
+        progress: called with the number of rows inserted so far.
+
     Raises:
-        DatasetError: a team is there with other content and `replace` is off, a key belongs to another team, or
-            the data set's rows contradict each other.
+        DatasetError: a team is there with other content and `replace` is off, a key belongs to another team,
+            or the data set's rows contradict each other.
     """
     done = 0
 
@@ -77,10 +91,55 @@ def load(
         done += rows
         progress(done)
 
-    return [
-        _load_team(connection, dataset.dataset, team, ("teams", index), replace, add)
-        for index, team in enumerate(dataset.teams)
-    ]
+    loaded = []
+    for index, team in enumerate(dataset.teams):
+        with _within("teams", index):
+            loaded.append(_load_team(connection, dataset.dataset, team, replace, add))
+    return loaded
+
+
+def create_team(
+    connection: Connection, team: TeamData, dataset: str | None = None, add: Progress = lambda _rows: None
+) -> LoadedTeam:
+    """Create a team with its keys and rows.
+
+    Raises:
+        DatasetError: a key belongs to another team, or the rows contradict each other.
+    """
+    team_id = team.id or ids.team_id(team.slug)
+    name = team.name or team.slug.replace("-", " ").title()
+    created_at = clock.real_now()
+    connection.execute(
+        insert(Team).values(
+            id=team_id,
+            slug=team.slug,
+            name=name,
+            dataset=dataset,
+            origin=team.origin(),
+            created_at=created_at,
+            **_beginning(team),
+        )
+    )
+    keys = _create_keys(connection, team_id, team, created_at)
+    _fill_team(connection, team_id, team, add)
+    magic_keys = {label: key.key for label, key in team.magic_keys.items()}
+    return LoadedTeam(team_id, team.slug, name, dataset, keys, magic_keys, created=True)
+
+
+def reset_team(connection: Connection, team_id: str) -> None:
+    """Put a team back to what it was created from: rows, clock, rules and keys."""
+    origin = connection.execute(select(Team.origin).where(Team.id == team_id)).scalar_one()
+    team = TeamContent.from_origin(origin)
+    delete_rows(connection, team_id)
+    connection.execute(update(Team).where(Team.id == team_id).values(revision=Team.revision + 1, **_beginning(team)))
+    began = select(Team.created_at).where(Team.id == team_id).scalar_subquery()
+    connection.execute(delete(ApiKey).where(ApiKey.team_id == team_id, ApiKey.created_at > began))
+    connection.execute(
+        update(ApiKey)
+        .where(ApiKey.team_id == team_id, ApiKey.revoked_at > REVOKED_FROM_THE_START)
+        .values(revoked_at=None)
+    )
+    _fill_team(connection, team_id, team, lambda _rows: None)
 
 
 def delete_rows(connection: Connection, team_id: str, environment: str | None = None) -> None:
@@ -90,35 +149,57 @@ def delete_rows(connection: Connection, team_id: str, environment: str | None = 
         connection.execute(statement if environment is None else statement.where(model.environment == environment))
 
 
-def create_keys(connection: Connection, team_id: str, given: dict[str, str | None]) -> dict[str, str | None]:
-    """Create one key for each of the four prefixes, at random where none is given, and return them in clear.
+def _beginning(team: TeamContent) -> dict[str, Any]:
+    """Return the columns of a team at its beginning."""
+    return {
+        "clock_frozen_at": None if team.clock is None else parse_instant(team.clock),
+        "clock_offset": 0,
+        "rate_limits": team.rate_limits and team.rate_limits.model_dump(by_alias=True, exclude_unset=True),
+        "faults": stored(activated(team.faults, clock.real_now())),
+    }
+
+
+def _create_keys(connection: Connection, team_id: str, team: TeamData, now: Instant) -> dict[str, str | None]:
+    """Create the team's keys, at random where none is given, and return the four in clear.
 
     Raises:
         DatasetError: a given key exists already.
     """
-    keys = {prefix: given.get(prefix) or ids.new_key(prefix) for prefix in KEY_PREFIXES}
-    digests = {prefix: security.digest(key) for prefix, key in keys.items()}
-    taken = set(connection.scalars(select(ApiKey.digest).where(ApiKey.digest.in_(digests.values()))))
-    for prefix, value in digests.items():
-        if value in taken:
-            raise DatasetError([Problem(("keys", prefix), "this key belongs to another team already")])
-    now = clock.real_now()
+    given = team.keys.model_dump()
+    keys: dict[str, str] = {prefix: given[prefix] or ids.new_key(prefix) for prefix in KEY_PREFIXES}
+    rows: list[tuple[Location, str, str | None, MagicKey | None]] = [
+        *((("keys", prefix), key, None, None) for prefix, key in keys.items()),
+        *((("magicKeys", label), magic.key, label, magic) for label, magic in team.magic_keys.items()),
+    ]
+    digests = [security.digest(key) for _, key, _, _ in rows]
+    taken = set(connection.scalars(select(ApiKey.digest).where(ApiKey.digest.in_(digests))))
+    team_now = TeamClock(None if team.clock is None else parse_instant(team.clock)).now()
+    for (location, *_), digest in zip(rows, digests, strict=True):
+        if digest in taken or digests.count(digest) > 1:
+            raise DatasetError([Problem(location, "this key is taken already")])
     connection.execute(
         insert(ApiKey),
         [
-            {
-                "team_id": team_id,
-                "id": ids.new(ids.API_KEY),
-                "environment": environment.value,
-                "key_type": key_type.value,
-                "digest": digests[prefix],
-                "last_four": keys[prefix][-4:],
-                "created_at": now,
-            }
-            for prefix, (key_type, environment) in KEY_PREFIXES.items()
+            key_row(
+                team_id,
+                key,
+                now,
+                name=label,
+                rate_limit=magic.rate_limit if magic else None,
+                expires_at=parse_moment(magic.expires_at, team_now) if magic and magic.expires_at else None,
+                revoked_at=REVOKED_FROM_THE_START if magic and magic.revoked else None,
+            )
+            for _, key, label, magic in rows
         ],
     )
     return dict(keys)
+
+
+def _fill_team(connection: Connection, team_id: str, team: TeamContent, add: Progress) -> None:
+    now = TeamClock(None if team.clock is None else parse_instant(team.clock)).now()
+    for environment, data in ((Environment.LIVE, team.live), (Environment.TEST, team.test)):
+        with _within(environment.value):
+            fill(connection, Scope(team_id, environment.value), data, now, add)
 
 
 def fill(connection: Connection, scope: Scope, data: EnvironmentData, now: Instant, add: Progress) -> None:
@@ -130,18 +211,17 @@ def fill(connection: Connection, scope: Scope, data: EnvironmentData, now: Insta
     if data.answers is not None:
         with _within("answers"):
             rows = answers.build(data.answers, now)
-            insert_rows(connection, scope.team_id, scope.environment, rows)
+            insert_rows(connection, scope, rows)
             verify(connection, scope, data.answers, now)
             add(len(rows))
         return
-    explicit = _explicit(data, now)
-    insert_rows(connection, scope.team_id, scope.environment, explicit)
-    add(len(explicit))
+    _add_explicit(connection, scope, _explicit(data, now))
+    add(len(data.members) + len(data.customers) + len(data.tickets) + len(data.csat_responses))
     numbers = Numbers(len(data.members) + 1, len(data.customers) + 1, len(data.tickets) + 1)
     for index, recipe in enumerate(data.recipes):
         with _within("recipes", index):
             for rows in generate(recipe, now, numbers):
-                insert_rows(connection, scope.team_id, scope.environment, rows)
+                insert_rows(connection, scope, rows)
                 add(len(rows))
                 numbers = Numbers(
                     numbers.members + len(rows.members),
@@ -196,62 +276,42 @@ def _within(*location: str | int) -> Iterator[None]:
         ) from None
 
 
-def _load_team(
-    connection: Connection, dataset: str, team: TeamData, location: Location, replace: bool, add: Progress
-) -> LoadedTeam:
-    team_id, digest = team.id or ids.team_id(team.slug), team.digest()
-    given = team.keys.model_dump()
-    name = team.name or team.slug.replace("-", " ").title()
+def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bool, add: Progress) -> LoadedTeam:
+    team_id = team.id or ids.team_id(team.slug)
     known = connection.execute(
-        select(Team.id, Team.slug, Team.dataset_digest).where((Team.id == team_id) | (Team.slug == team.slug))
+        select(Team.id, Team.slug, Team.name, Team.origin).where((Team.id == team_id) | (Team.slug == team.slug))
     ).all()
-    if [tuple(row) for row in known] == [(team_id, team.slug, digest)]:
-        return LoadedTeam(team_id, team.slug, name, dataset, given, created=False)
+    if len(known) == 1 and (known[0].id, known[0].origin) == (team_id, team.origin()):
+        magic_keys = {label: key.key for label, key in team.magic_keys.items()}
+        return LoadedTeam(team_id, team.slug, known[0].name, dataset, team.keys.model_dump(), magic_keys, created=False)
     if known and not replace:
         raise DatasetError(
             [
                 Problem(
-                    (*location, "slug"),
+                    ("slug",),
                     f"the team {team.slug!r} is there already, with other content; "
                     "load with --replace to put this in its place",
                 )
             ]
         )
     for row in known:
-        delete_rows(connection, row.id)
-        connection.execute(delete(Team).where(Team.id == row.id))
-    frozen_at = None if team.clock is None else parse_instant(team.clock)
-    now = TeamClock(frozen_at).now()
-    connection.execute(
-        insert(Team).values(
-            id=team_id,
-            slug=team.slug,
-            name=name,
-            clock_frozen_at=frozen_at,
-            dataset=dataset,
-            dataset_digest=digest,
-            created_at=clock.real_now(),
-        )
-    )
-    with _within(*location):
-        keys = create_keys(connection, team_id, given)
-        for environment, data in ((Environment.LIVE, team.live), (Environment.TEST, team.test)):
-            with _within(environment.value):
-                fill(connection, Scope(team_id, environment.value), data, now, add)
-    return LoadedTeam(team_id, team.slug, name, dataset, keys, created=True)
+        delete_team(connection, row.id)
+    return create_team(connection, team, dataset, add)
+
+
+def delete_team(connection: Connection, team_id: str) -> None:
+    """Delete a team with all that it owns."""
+    delete_rows(connection, team_id)
+    connection.execute(delete(Team).where(Team.id == team_id))
 
 
 def _explicit(data: EnvironmentData, now: Instant) -> Rows:
-    """Return the rows that are written out, checked.
-
-    Raises:
-        DatasetError: naming every row that makes no sense.
-    """
+    """Return the rows that are written out."""
 
     def moment(text: str | None) -> Instant | None:
         return None if text is None else parse_moment(text, now)
 
-    rows = Rows(
+    return Rows(
         members=[
             {
                 "id": row.id or ids.numbered(ids.MEMBER, number),
@@ -291,53 +351,15 @@ def _explicit(data: EnvironmentData, now: Instant) -> Rows:
             for number, row in enumerate(data.csat_responses, 1)
         ],
     )
-    problems = [*_explicit_problems(rows)]
+
+
+def _add_explicit(connection: Connection, scope: Scope, rows: Rows) -> None:
+    problems: list[Problem] = []
+    for model, batch in rows.batches():
+        try:
+            create(connection, scope, model, batch)
+        except RowsRefused as refused:
+            kind = to_camel(model.__tablename__)
+            problems += [Problem((kind, row.index, to_camel(row.column)), row.message) for row in refused.problems]
     if problems:
         raise DatasetError(problems)
-    return rows
-
-
-def _explicit_problems(rows: Rows) -> Iterator[Problem]:
-    for kind, batch in (
-        ("members", rows.members),
-        ("customers", rows.customers),
-        ("tickets", rows.tickets),
-        ("csatResponses", rows.csat_responses),
-    ):
-        seen = set()
-        for index, row in enumerate(batch):
-            if row["id"] in seen:
-                yield Problem((kind, index, "id"), f"the id {row['id']!r} stands there twice")
-            seen.add(row["id"])
-    for index, row in enumerate(rows.members):
-        if row["removed_at"] is not None and row["removed_at"] < row["created_at"]:
-            yield Problem(("members", index, "removedAt"), "a member can't be removed before joining")
-    yield from _ticket_problems(rows)
-    yield from _response_problems(rows)
-
-
-def _ticket_problems(rows: Rows) -> Iterator[Problem]:
-    customers = {row["id"] for row in rows.customers}
-    members = {row["id"] for row in rows.members}
-    names = {"first_response_at": "firstResponseAt", "resolved_at": "resolvedAt"}
-    for index, row in enumerate(rows.tickets):
-        if row["customer_id"] not in customers:
-            yield Problem(("tickets", index, "customerId"), f"no customer has the id {row['customer_id']!r}")
-        if row["assignee_id"] is not None and row["assignee_id"] not in members:
-            yield Problem(("tickets", index, "assigneeId"), f"no member has the id {row['assignee_id']!r}")
-        for column, sentence in ticket_problems(row):
-            yield Problem(("tickets", index, names[column]), sentence)
-
-
-def _response_problems(rows: Rows) -> Iterator[Problem]:
-    created = {row["id"]: row["created_at"] for row in rows.tickets}
-    scored: set[str] = set()
-    for index, row in enumerate(rows.csat_responses):
-        ticket_id = row["ticket_id"]
-        if ticket_id not in created:
-            yield Problem(("csatResponses", index, "ticketId"), f"no ticket has the id {ticket_id!r}")
-        elif row["submitted_at"] < created[ticket_id]:
-            yield Problem(("csatResponses", index, "submittedAt"), "a response can't be before its ticket's creation")
-        if ticket_id in scored:
-            yield Problem(("csatResponses", index, "ticketId"), f"the ticket {ticket_id!r} has a response already")
-        scored.add(ticket_id)

@@ -6,10 +6,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from cstar_mock import errors
 from cstar_mock.errors import ApiError
+from cstar_mock.faults import CannedAnswer
 from cstar_mock.http.context import context_of
 
 _log = logging.getLogger("cstar_mock.requests")
@@ -19,12 +20,14 @@ def install(app: FastAPI) -> None:
     """Let the application answer every exception with the envelope; crashes are `http.context`'s."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded)
+    app.add_exception_handler(CannedAnswer, _canned_answer)
     app.add_exception_handler(HTTPException, _routing_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
 
 
 def _answer(request: Request, error: ApiError) -> Response:
     context = context_of(request.scope)
+    context.code = error.kind.code
     body = errors.envelope_bytes(error, context.request_id, context.now())
     return Response(body, error.kind.status, error.headers, media_type="application/json")
 
@@ -34,6 +37,15 @@ async def _api_error(request: Request, error: Exception) -> Response:
     if error.kind is errors.SERVICE_UNAVAILABLE:
         _log.error("the store can't be reached: %s", error.__cause__)
     return _answer(request, error)
+
+
+async def _canned_answer(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, CannedAnswer)  # noqa: S101
+    if error.body is None:
+        return Response(status_code=error.status, headers=error.headers)
+    if isinstance(error.body, str):
+        return Response(error.body, error.status, error.headers, media_type="text/plain")
+    return JSONResponse(error.body, error.status, error.headers)
 
 
 async def _rate_limit_exceeded(request: Request, _error: Exception) -> Response:

@@ -1,13 +1,45 @@
 """The HTTP/1.1 connection: uvicorn's, with our envelope where the request never reaches the application."""
 
+import os
+import socket
+import struct
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cstar_mock import clock, errors, ids
 from cstar_mock.errors import ApiError
+from cstar_mock.faults import ConnectionFault
+
+CONNECTION = "cstar_mock.connection"
+"""The name of the extension of an ASGI scope that can break its connection."""
 
 
 class Protocol(HttpToolsProtocol):
     """One connection of a client."""
+
+    def on_message_begin(self) -> None:
+        """Let the application find its connection, in case a fault rule is to break it."""
+        super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: {"break": self.break_off}}
+
+    def break_off(self, fault: ConnectionFault) -> None:
+        """Break the connection in a way that the client sees on its socket."""
+        self.cycle.disconnected = True  # uvicorn is not to answer in the application's place
+        if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
+            # Closing a socket that is not to linger sends RST instead of FIN.
+            connection: socket.socket = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+            return
+        if fault is ConnectionFault.MALFORMED_RESPONSE_CHUNK:
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+                b"this is no length of a chunk\r\n"
+            )
+        elif fault is ConnectionFault.RANDOM_DATA_THEN_CLOSE:
+            # No status line begins with this byte, whatever follows.
+            self.transport.write(b"\xff" + os.urandom(255))
+        self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn says what it always says)
         """Answer what is no HTTP, and close the connection."""

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from cstar_mock import errors
 from cstar_mock.clock import DAY, Duration, Instant
 from cstar_mock.errors import ApiError
+from cstar_mock.redaction import redacted
 
 
 class Period(StrEnum):
@@ -67,6 +68,6 @@ def requested(query_string: bytes) -> Period:
         errors.PARAMETER_INVALID,
         param="period",
         parameter="period",
-        value=", ".join(repr(value) for value in values)[:200],
+        value=redacted(", ".join(repr(value) for value in values))[:200],
         allowed=f"{', '.join(_BY_VALUE)}" + (" (once)" if len(values) > 1 else ""),
     )

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from cstar_mock.api.analytics import periods, service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
-from cstar_mock.api.analytics.service import Scope
 from cstar_mock.api.dependencies import secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.api.success import success
+from cstar_mock.models import Scope
 from cstar_mock.security import Caller
 from cstar_mock.settings import EmptyMean, Settings
 

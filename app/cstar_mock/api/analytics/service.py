@@ -1,7 +1,5 @@
 """The two answers, each computed by one prepared statement."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, distinct, func, select
 
 from cstar_mock.api.analytics import metrics, periods
@@ -9,15 +7,7 @@ from cstar_mock.api.analytics.metrics import Metric, in_scope
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
 from cstar_mock.clock import MINUTE, Instant
-from cstar_mock.models import CsatResponse, Member, Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose rows are meant. Every statement takes it first, so nobody reads across teams by forgetting to."""
-
-    team_id: str
-    environment: str
+from cstar_mock.models import CsatResponse, Member, Scope, Ticket
 
 
 def _figure(metric: Metric, measure: ColumnElement[int] = func.count()) -> ScalarSelect[int]:  # noqa: B008  (stateless)

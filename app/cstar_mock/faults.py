@@ -1,0 +1,409 @@
+"""Faults: what a team's server does instead of answering, because a test told it to.
+
+A team has an ordered list of rules. The first one that matches a request, and is neither spent nor healed, decides
+about it; the request's own `Prefer` header comes before them all. Which request of a rule fails is a matter of its
+count alone, so that a seed gives the same failures every time.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic.alias_generators import to_camel
+
+from cstar_mock import clock, errors, ids
+from cstar_mock.api.analytics.periods import Period
+from cstar_mock.clock import Instant
+from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
+from cstar_mock.models import Environment, KeyType
+
+LONGEST_DELAY_MS = 60_000
+DEFAULT_RETRY_AFTER = 1
+"""Seconds in `Retry-After` where a rule does not say: short, as a test waits for it."""
+
+
+class Endpoint(StrEnum):
+    """The endpoints, by the last part of their path."""
+
+    OVERVIEW = "overview"
+    AGENTS = "agents"
+    WHOAMI = "whoami"
+
+
+class ConnectionFault(StrEnum):
+    """What can happen to the connection itself; WireMock's names."""
+
+    CONNECTION_RESET_BY_PEER = "CONNECTION_RESET_BY_PEER"
+    EMPTY_RESPONSE = "EMPTY_RESPONSE"
+    MALFORMED_RESPONSE_CHUNK = "MALFORMED_RESPONSE_CHUNK"
+    RANDOM_DATA_THEN_CLOSE = "RANDOM_DATA_THEN_CLOSE"
+
+
+class ConnectionBroken(ConnectionError):
+    """The request's connection is to be broken in a certain way; `http.context` does it."""
+
+    def __init__(self, fault: ConnectionFault) -> None:
+        self.fault = fault
+        super().__init__(f"the connection is broken on purpose: {fault.value}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, validate_by_name=False, validate_by_alias=True, frozen=True
+    )
+
+
+Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_DELAY_MS)]
+
+
+class FixedDelay(_Part):
+    """Always the same."""
+
+    type: Literal["fixed"]
+    milliseconds: Milliseconds
+
+    def draw(self, _random: random.Random) -> float:
+        """Return the delay in milliseconds."""
+        return self.milliseconds
+
+
+class UniformDelay(_Part):
+    """Anything between two bounds, equally likely."""
+
+    type: Literal["uniform"]
+    lower: Milliseconds
+    upper: Milliseconds
+
+    def draw(self, random_: random.Random) -> float:
+        """Return a delay in milliseconds."""
+        return random_.uniform(self.lower, self.upper)
+
+
+class LognormalDelay(_Part):
+    """As networks have it: mostly around the median, sometimes far above; cut off at `maxValue`."""
+
+    type: Literal["lognormal"]
+    median: Annotated[float, Field(gt=0, le=LONGEST_DELAY_MS)]
+    sigma: Annotated[float, Field(ge=0, le=10)]
+    max_value: Milliseconds = LONGEST_DELAY_MS
+
+    def draw(self, random_: random.Random) -> float:
+        """Return a delay in milliseconds."""
+        return min(self.max_value, self.median * random_.lognormvariate(0, self.sigma))
+
+
+Delay = Annotated[FixedDelay | UniformDelay | LognormalDelay, Field(discriminator="type")]
+
+
+class Match(_Part):
+    """Which requests a rule is about; what is left out matches every request."""
+
+    endpoint: Endpoint | None = None
+    key_type: KeyType | None = None
+    environment: Environment | None = None
+    period: Period | None = Field(None, description="The period asked for; an overview without one asks for week.")
+    key: str | None = Field(None, max_length=100, description="The name of one key.")
+
+
+_BODILESS = {204, 205, 304}
+_ERROR_NAMES = tuple(CATALOGUE)
+Status = Annotated[int, Field(ge=200, le=599, strict=True)] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return clock.parse_iso_duration(value) / clock.SECOND
+        except ValueError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+class FaultRule(_Part):
+    """One rule: whom it is about, what happens, and how often."""
+
+    id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    match: Match = Match()
+    status: Status | None = Field(None, description="A documented error by its name, or any status.")
+    body: JsonValue = Field(None, description="The body to answer with; by default the documented one of the status.")
+    retry_after: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
+        None, description="Seconds in `Retry-After`; 429 and 503 have 1 by default."
+    )
+    delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
+    fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
+    probability: Annotated[float, Field(ge=0, le=1)] = 1
+    seed: int = Field(0, description="What decides which requests fail, and how long delays are.")
+    succeed_first: Annotated[int, Field(ge=0)] = Field(0, description="How many matching requests pass at first.")
+    fail_request_count: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="How many requests fail before the rule is spent."
+    )
+    time_to_live: Annotated[float, Field(gt=0, le=31_536_000), BeforeValidator(_seconds)] | None = Field(
+        None, description="After so many seconds, or an ISO 8601 duration such as `PT30S`, the rule heals itself."
+    )
+
+    @model_validator(mode="after")
+    def _does_something_possible(self) -> Self:
+        if self.status is None and self.fault is None and self.delay is None:
+            raise ValueError("a rule needs a status, a fault or a delay")
+        if self.status is not None and self.fault is not None:
+            raise ValueError("a rule has either a status or a fault: a broken connection has no status")
+        if self.body is not None and (self.status is None or self.status in _BODILESS):
+            raise ValueError("a body needs a status that may have one")
+        return self
+
+    def matches(self, request: "FaultRequest") -> bool:
+        """Whether the rule is about this request."""
+        match = self.match
+        return (
+            (match.endpoint is None or match.endpoint == request.endpoint)
+            and (match.key_type is None or match.key_type == request.key_type)
+            and (match.environment is None or match.environment == request.environment)
+            and (match.key is None or match.key == request.key_name)
+            and (match.period is None or match.period == request.period)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRule:
+    """A rule as it is kept with its team.
+
+    Attributes:
+        ends_at: when it heals itself, on real time plus the team's advances; None for never.
+    """
+
+    id: str
+    rule: FaultRule
+    ends_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRequest:
+    """What rules look at."""
+
+    endpoint: str
+    key_type: str
+    environment: str
+    key_name: str | None
+    period: str | None
+
+
+class FaultCounters:
+    """How many requests each rule has decided about, and how many of them failed."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def take(self, team_id: str, active: ActiveRule) -> tuple[int, bool] | None:
+        """Let a rule decide about one more request.
+
+        Returns:
+            The request's number, counted from 0, and whether it fails; None if the rule is spent.
+        """
+        counts = self._counts.setdefault(team_id, {})
+        seen, failed = counts.get(active.id, (0, 0))
+        most = active.rule.fail_request_count
+        if most is not None and failed >= most:
+            return None
+        this_one = fails(active.rule, seen)
+        counts[active.id] = seen + 1, failed + this_one
+        return seen, this_one
+
+    def counts(self, team_id: str, rule_id: str) -> tuple[int, int]:
+        """Return how many requests a rule has decided about, and how many of them failed."""
+        return self._counts.get(team_id, {}).get(rule_id, (0, 0))
+
+    def forget(self, team_id: str, rule_id: str | None = None) -> None:
+        """Forget the counts of a team's rules, or of one of them."""
+        if rule_id is None:
+            self._counts.pop(team_id, None)
+        else:
+            self._counts.get(team_id, {}).pop(rule_id, None)
+
+
+def fails(rule: FaultRule, number: int) -> bool:
+    """Whether a rule lets its n-th request fail, counted from 0: the same answer every time."""
+    if number < rule.succeed_first:
+        return False
+    return rule.probability >= 1 or _random(rule, number).random() < rule.probability
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to happen to one request.
+
+    Attributes:
+        rule_id: the rule that decided; None for the request's own `Prefer`.
+    """
+
+    rule_id: str | None = None
+    delay_ms: float = 0
+    status: int | str | None = None
+    body: JsonValue = None
+    retry_after: int | None = None
+    fault: ConnectionFault | None = None
+
+    async def act(self) -> None:
+        """Wait, and then fail if the request is to fail.
+
+        Raises:
+            ApiError: the documented error that was asked for.
+            CannedAnswer: the status and body that were asked for.
+            ConnectionBroken: the connection is to be broken.
+        """
+        if self.delay_ms:
+            await asyncio.sleep(self.delay_ms / 1000)
+        if self.fault is not None:
+            raise ConnectionBroken(self.fault)
+        if self.status is not None:
+            raise self._answer(self.status)
+
+    def _answer(self, status: int | str) -> Exception:
+        kind = CATALOGUE[status] if isinstance(status, str) else _BY_STATUS.get(status)
+        number = kind.status if kind is not None else int(status)
+        headers = {}
+        if self.retry_after is not None or number in {429, 503}:
+            headers["Retry-After"] = str(self.retry_after or DEFAULT_RETRY_AFTER)
+        if kind is None or self.body is not None:
+            return CannedAnswer(number, self.body, headers)
+        if kind is errors.AUTHENTICATION_REQUIRED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return ApiError(
+            kind, headers=headers, **errors.example_particulars(kind, self.retry_after or DEFAULT_RETRY_AFTER)
+        )
+
+
+class CannedAnswer(Exception):
+    """An answer that is none of the catalogue's: any status, any body."""
+
+    def __init__(self, status: int, body: JsonValue, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+        super().__init__(f"status {status}, as a test asked for")
+
+
+# Of the two errors with status 403 the documented one; request_malformed is nothing that a handler answers.
+_BY_STATUS: dict[int, ErrorKind] = {
+    kind.status: kind
+    for kind in CATALOGUE.values()
+    if kind not in (errors.TEAM_ACCESS_DENIED, errors.REQUEST_MALFORMED)
+}
+
+
+def decide(
+    rules: Iterable[ActiveRule], request: FaultRequest, team_id: str, counters: FaultCounters, now: Instant
+) -> Decision | None:
+    """Return what the team's rules want to happen to a request, and count it.
+
+    Args:
+        rules: the team's rules, in their order.
+        request: what the rules look at.
+        team_id: whose counts.
+        counters: the counts.
+        now: real time plus the team's advances, which rules heal by.
+    """
+    for active in rules:
+        rule = active.rule
+        if not rule.matches(request) or (active.ends_at is not None and active.ends_at <= now):
+            continue
+        taken = counters.take(team_id, active)
+        if taken is None:
+            continue
+        number, fails_now = taken
+        if not fails_now:
+            return None
+        delay = 0.0 if rule.delay is None else rule.delay.draw(_random(rule, -1 - number))
+        return Decision(active.id, delay, rule.status, rule.body, rule.retry_after, rule.fault)
+    return None
+
+
+def _random(rule: FaultRule, number: int) -> random.Random:
+    return random.Random(f"{rule.seed}/{number}")  # noqa: S311  (not for secrets)
+
+
+_PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,]*))?[^,]*')
+
+
+def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | None:
+    """Return what a request's `Prefer` header asks for, and what to say in `Preference-Applied` (RFC 7240).
+
+    Known are `code` (a status, or a documented error by its name) and `wait` (seconds); others are ignored, and of
+    two the first one counts.
+
+    Raises:
+        ApiError: PARAMETER_INVALID; a known preference has a value that it can't have.
+    """
+    text = ",".join(value.decode("latin-1") for name, value in headers if name == b"prefer")
+    if not text:
+        return None
+    known: dict[str, str] = {}
+    for name, value in _PREFERENCE.findall(text):
+        if name.lower() in {"code", "wait"}:
+            known.setdefault(name.lower(), value.strip('"'))
+    if not known:
+        return None
+    decision = Decision(delay_ms=_wait(known.get("wait")), status=_code(known.get("code")))
+    return decision, ", ".join(f"{name}={value}" for name, value in known.items())
+
+
+def _wait(value: str | None) -> float:
+    if value is None:
+        return 0
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", value) or float(value) * 1000 > LONGEST_DELAY_MS:
+        raise _refused("wait", value, "seconds from 0 to 60")
+    return float(value) * 1000
+
+
+def _code(value: str | None) -> int | str | None:
+    if value is None:
+        return None
+    if value in CATALOGUE:
+        return value
+    if not re.fullmatch(r"[2-5]\d\d", value):
+        raise _refused("code", value, f"200 to 599, {', '.join(CATALOGUE)}")
+    # A 2xx asks for what would be answered anyway.
+    return None if value.startswith("2") else int(value)
+
+
+def _refused(name: str, value: str, allowed: str) -> ApiError:
+    return ApiError(
+        errors.PARAMETER_INVALID,
+        param="Prefer",
+        parameter=f"Prefer: {name}",
+        value=repr(value[:100]),
+        allowed=allowed,
+    )
+
+
+def activated(rules: Iterable[FaultRule], now: Instant) -> list[ActiveRule]:
+    """Return rules as they begin to act: each with an id, and with the instant at which it heals itself."""
+    return [
+        ActiveRule(
+            rule.id or ids.new("fault"),
+            rule,
+            None if rule.time_to_live is None else now + int(rule.time_to_live * clock.SECOND),
+        )
+        for rule in rules
+    ]
+
+
+def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
+    """Return rules as they are kept in the store."""
+    return [
+        {
+            "id": active.id,
+            "endsAt": active.ends_at,
+            "rule": active.rule.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        }
+        for active in rules
+    ]
+
+
+def from_store(rules: Iterable[Mapping[str, Any]]) -> tuple[ActiveRule, ...]:
+    """Return rules that were kept in the store."""
+    return tuple(ActiveRule(rule["id"], FaultRule.model_validate(rule["rule"]), rule["endsAt"]) for rule in rules)
