@@ -1,0 +1,169 @@
+"""The documents agree with the code: what they list is complete, what they show is what happens."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import ROOT, Api, Server
+
+from cstar_mock import VERSION, Settings, ids
+from cstar_mock.database import Database
+from cstar_mock.datasets.format import DatasetError, find, read
+from cstar_mock.datasets.load import load
+from cstar_mock.errors import CATALOGUE, ErrorKind
+from cstar_mock.settings import ENV_PREFIX
+
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHIPPED = ("documented", "empty", "edge", "busy")
+
+
+def rows(page: Path) -> list[tuple[str, ...]]:
+    """Return the rows of every table of a page, without backticks."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    return [tuple(cell.strip() for cell in line.strip("|").replace("`", "").split("|")) for line in lines]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what `#…` may follow the name of a page, as GitHub and others make it from the headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+DATASETS = [block for block in blocks(ROOT / "docs/datasets.md", "yaml") if block.startswith("dataset:")]
+
+
+@pytest.fixture(name="database")
+def _database() -> Iterator[Database]:
+    database = Database("sqlite://")
+    database.prepare()
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
+    field = Settings.model_fields[name]
+    option = name.replace("_", "-")
+    shown = f"--{option}, --no-{option}" if field.annotation is bool else f"--{option}"
+    default = "none" if field.default in {None, ()} else str(field.default)
+    if field.annotation is bool:
+        default = "on" if field.default else "off"
+    assert (shown, ENV_PREFIX + name.upper(), default) in [row[:3] for row in rows(README)]
+
+
+def test_the_readme_has_no_option_that_is_gone() -> None:
+    variables = {row[1] for row in rows(README) if row[1].startswith(ENV_PREFIX)}
+    assert variables == {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("kind", CATALOGUE.values(), ids=lambda kind: kind.name)
+def test_every_error_has_its_row(kind: ErrorKind) -> None:
+    cells = (kind.name, str(kind.status), kind.type, kind.code, kind.message, kind.meaning, kind.source)
+    table = rows(ROOT / "docs/errors.md")
+    assert tuple(cell.replace("`", "") for cell in cells) in table
+    assert (kind.name, kind.doc_url) in table
+
+
+def test_the_page_of_errors_has_no_error_that_is_gone() -> None:
+    listed = [row[0] for row in rows(ROOT / "docs/errors.md") if len(row) == 7]
+    assert listed == ["name", *CATALOGUE]
+
+
+@pytest.mark.parametrize("text", DATASETS, ids=lambda text: text.split("\n", 1)[0])
+def test_every_data_set_that_is_shown_can_be_loaded(database: Database, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "shown.yaml"
+    path.write_text(text)
+    teams = database.write_now(load, read(path))
+    assert all(team.created for team in teams)
+
+
+def test_an_example_of_each_way_to_say_rows_is_shown() -> None:
+    environments = [team["live"] for text in DATASETS for team in yaml.safe_load(text)["teams"]]
+    assert {"tickets", "recipes", "answers"} <= {part for environment in environments for part in environment}
+
+
+def test_the_error_that_is_shown_is_the_real_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cstar_mock.server import load_datasets
+
+    page = ROOT / "docs/datasets.md"
+    (wrong,) = (block for block in blocks(page, "text") if block.startswith("dataset:"))
+    (shown,) = re.findall(r"^cstar-mock: (mine\.yaml:.*)$", page.read_text(), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(wrong)
+    with pytest.raises(DatasetError) as refused:
+        load_datasets(database, ["mine.yaml"])
+    assert str(refused.value) == shown
+
+
+def test_the_shipped_teams_and_keys_are_listed() -> None:
+    table = rows(ROOT / "docs/datasets.md")
+    for team in (team for name in SHIPPED for team in read(find(name)).teams):
+        keys = ", ".join(str(key) for key in team.keys.model_dump().values())
+        assert (team.slug, team.id or ids.team_id(team.slug), keys) in table
+
+
+def test_the_version_is_the_newest_release_of_the_changelog() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(VERSION)} - \d{{4}}-\d\d-\d\d", released[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_curl_in_the_readme_answers_what_is_shown(api: Api) -> None:
+    (block,) = (block for block in blocks(README, "console") if block.startswith("$ curl"))
+    command, output = block.splitlines()
+    match = re.fullmatch(r'\$ curl -H "(\w+): (.*?)" "http://127\.0\.0\.1:27827(/.*?)"', command)
+    assert match is not None
+    name, value, path = match.groups()
+    response = api.client.get(path, headers={name: value})
+    assert response.text == output
+    assert f":{Settings.model_fields['port'].default}/" in command
+
+
+def test_the_python_in_the_readme_runs(server: Server) -> None:
+    (program,) = blocks(README, "python")
+    here = program.replace("http://127.0.0.1:27827", server.url)
+    ran = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, check=True)
+    assert program.endswith(f"  # {ran.stdout}")
+
+
+def test_the_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["cstar-mock"]
+    assert service["ports"] == ["127.0.0.1:27827:27827"]
+    assert service["read_only"] is True
+    assert service["environment"]["CSTAR_MOCK_DATABASE"].removeprefix("sqlite:///").startswith("/data/")
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(service["environment"]) <= known
+
+
+def test_the_dockerfile_serves_on_its_exposed_port() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    port = Settings.model_fields["port"].default
+    assert f"EXPOSE {port}" in text
+    assert f"http://127.0.0.1:{port}/readyz" in text
+    (command,) = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    assert json.loads(command) == ["cstar-mock", "serve", "--host", "0.0.0.0"]
