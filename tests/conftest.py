@@ -70,7 +70,9 @@ def make_api() -> Iterator[MakeApi]:
         for dataset in datasets:
             content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)
             teams += database.write_now(load, content)
-        client = TestClient(create_app(Settings(**settings), database), raise_server_exceptions=False)
+        client = TestClient(
+            create_app(Settings(**settings), database), "http://127.0.0.1", raise_server_exceptions=False
+        )
         return Api(client, database, teams)
 
     yield make

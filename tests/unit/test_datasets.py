@@ -66,7 +66,7 @@ def test_the_published_schema_is_the_formats() -> None:
     ("text", "line", "message"),
     [
         ("      tickets: 3\n", 6, "teams[0].live.tickets: "),
-        ("      tikets: []\n", 6, "teams[0].live.tikets: is no field of a data set"),
+        ("      tikets: []\n", 6, "teams[0].live.tikets: is no known field"),
         ("      tickets: [{id: t}]\n", 6, "teams[0].live.tickets[0].customerId: is missing (and 2 more)"),
         (
             "      customers:\n        - {id: c}\n        - {id: d, createdAt: yesterday}\n",

@@ -44,8 +44,16 @@ class Problem:
     location: Location
     message: str
 
+    @property
+    def path(self) -> str:
+        """The location as people write it: `teams[0].live.tickets[3].resolvedAt`."""
+        path = ""
+        for part in self.location:
+            path += f"[{part}]" if isinstance(part, int) else f".{part}"
+        return path.removeprefix(".")
+
     def __str__(self) -> str:
-        return f"{_path(self.location)}: {self.message}" if self.location else self.message
+        return f"{self.path}: {self.message}" if self.location else self.message
 
 
 class DatasetError(ValueError):
@@ -72,12 +80,30 @@ def _checked(parse: Any) -> AfterValidator:
 Moment = Annotated[
     str,
     _checked(lambda text: clock.parse_moment(text, clock.DAY * 20_000)),
-    Field(description="ISO 8601 with an offset, `now`, or relative to the team's clock: `-3d`, `-1h30m`."),
+    Field(
+        description="ISO 8601 with an offset, `now`, or relative to the team's clock: `-3d`, `-1h30m`.",
+        json_schema_extra={
+            "anyOf": [
+                {"const": "now"},
+                {"pattern": r"^[+-]([0-9]{1,3}[smhdw])+$"},
+                {"format": "date-time"},
+            ]
+        },
+    ),
 ]
 Fixed = Annotated[
-    str, _checked(clock.parse_instant), Field(description="ISO 8601 with an offset: 2025-12-10T14:30:00Z.")
+    str,
+    _checked(clock.parse_instant),
+    Field(description="ISO 8601 with an offset: 2025-12-10T14:30:00Z.", json_schema_extra={"format": "date-time"}),
 ]
-Length = Annotated[str, _checked(clock.parse_length), Field(description="A length of time: `90s`, `1h30m`, `7d`.")]
+Length = Annotated[
+    str,
+    _checked(clock.parse_length),
+    Field(
+        description="A length of time: `90s`, `1h30m`, `7d`.",
+        json_schema_extra={"pattern": "^([0-9]{1,9}[smhdw])+$"},
+    ),
+]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -420,13 +446,18 @@ def parse(content: object) -> Dataset:
     try:
         return Dataset.model_validate(content)
     except ValidationError as error:
-        raise DatasetError(problems_of(error)) from None
+        raise DatasetError(_problems_of(error.errors())) from None
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
+def problems_of_request(errors: Iterable[Any]) -> list[Problem]:
+    """Return what is wrong with a request, of which FastAPI says first whether it is body, query or path."""
+    return _problems_of({**found, "loc": found["loc"][1:]} for found in errors)
+
+
+def _problems_of(errors: Iterable[Any]) -> list[Problem]:
     """Return pydantic's findings in our words."""
     problems: list[Problem] = []
-    for found in error.errors():
+    for found in errors:
         location = tuple(part for part in found["loc"] if not _is_branch(part))
         # A list whose items are refused is also said to be too short; the items say it better.
         if not any(problem.location[: len(location)] == location for problem in problems):
@@ -450,18 +481,11 @@ def _sentence(message: str, kind: str, value: object) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return "is no field of a data set"
+        return "is no known field"
     message = message.removeprefix("Value error, ")
     if isinstance(value, str | int | float) and repr(value) not in message:
         message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"
     return message
-
-
-def _path(location: Location) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.removeprefix(".")
 
 
 def _line(node: yaml.Node | None, location: Sequence[str | int]) -> int:

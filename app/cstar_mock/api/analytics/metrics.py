@@ -87,6 +87,21 @@ CSAT_RESPONSES = Metric(
     "doc",
 )
 
+CSAT_AVERAGE = Metric(
+    "csat.average",
+    "Mean score of the CSAT responses submitted in the window, rounded half up to one decimal.",
+    CsatResponse,
+    CSAT_RESPONSES.condition,
+    "doc; the rounding ours",
+)
+
+TICKET_OF_RESPONSE = and_(
+    Ticket.team_id == CsatResponse.team_id,
+    Ticket.environment == CsatResponse.environment,
+    Ticket.id == CsatResponse.ticket_id,
+)
+"""How a response finds its ticket."""
+
 CURRENT_MEMBERS = and_(Member.created_at <= NOW, or_(Member.removed_at.is_(None), Member.removed_at > NOW))
 """The members that the agents endpoint lists [ours]."""
 

@@ -40,12 +40,7 @@ _by_assignee = (
 _scores_by_assignee = (
     select(Ticket.assignee_id, func.sum(CsatResponse.score).label("sum"), func.count().label("count"))
     .select_from(CsatResponse)
-    .join(
-        Ticket,
-        (Ticket.team_id == CsatResponse.team_id)
-        & (Ticket.environment == CsatResponse.environment)
-        & (Ticket.id == CsatResponse.ticket_id),
-    )
+    .join(Ticket, metrics.TICKET_OF_RESPONSE)
     .where(in_scope(CsatResponse), metrics.AGENT_RESPONSES.condition, Ticket.assignee_id.is_not(None))
     .group_by(Ticket.assignee_id)
     .subquery()

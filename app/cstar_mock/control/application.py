@@ -1,0 +1,123 @@
+"""The control API as an application of its own, mounted under `/__admin`."""
+
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from pydantic import SecretStr
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp
+
+from cstar_mock import VERSION, clock
+from cstar_mock.api.dependencies import Services
+from cstar_mock.control import clock as clock_routes
+from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
+from cstar_mock.control.dependencies import Answer
+from cstar_mock.control.guard import Guard
+from cstar_mock.control.problems import ProblemDetails, described
+
+DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
+
+A test takes a team of its own; the team has its own keys, rows, clock, faults, limits and journal, so tests that run
+side by side do not touch each other. Errors are problem+json (RFC 9457)."""
+
+_STARTED = time.monotonic()
+
+
+class Health(Answer):
+    """That the server answers."""
+
+    status: Literal["healthy"]
+    version: str
+    uptime_in_seconds: int
+    timestamp: str
+
+
+class Version(Answer):
+    """Which version answers."""
+
+    version: str
+
+
+router = APIRouter(tags=["Server"])
+
+
+@router.get("/health", operation_id="getHealth", responses=described())
+async def health() -> Health:
+    """Say that the server answers."""
+    return Health(
+        status="healthy",
+        version=VERSION,
+        uptime_in_seconds=int(time.monotonic() - _STARTED),
+        timestamp=clock.iso(clock.real_now()),
+    )
+
+
+@router.get("/version", operation_id="getVersion", responses=described())
+async def version() -> Version:
+    """Say which version answers."""
+    return Version(version=VERSION)
+
+
+def create_control_app(services: Services, token: SecretStr | None) -> ASGIApp:
+    """Return the control API of an application, behind its guard."""
+    app = FastAPI(
+        title="cstar-mock control API",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    problems.install(app)
+    for part in (router, teams.router, rows.router, clock_routes.router, faults.router, rate_limits.router):
+        app.include_router(part)
+    for part in (requests.router, explain.router, keys.router):
+        app.include_router(part)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=f"{request.scope['root_path']}/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs/swagger-ui-bundle.js",
+            swagger_css_url="/docs/swagger-ui.css",
+            swagger_favicon_url="/docs/favicon.png",
+        )
+
+    app.openapi = lambda: _openapi(app, token)  # type: ignore[method-assign]  # FastAPI's documented way
+    return Guard(app, token)
+
+
+def _openapi(app: FastAPI, token: SecretStr | None) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=[{"url": "/__admin"}],
+        )
+        components = document.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs") | {"ProblemDetails": schema}
+        if token is not None:
+            components["securitySchemes"] = {"controlToken": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"controlToken": []}]
+        _drop_unanswered(document)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _drop_unanswered(document: dict[str, Any]) -> None:
+    """Remove the 422 that FastAPI describes by itself: what it stands for is answered with 400 here."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

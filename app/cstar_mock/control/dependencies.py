@@ -1,0 +1,28 @@
+"""What the control API's routes share: the shape of bodies, and the names in the path."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from cstar_mock.api.dependencies import Services, services_of
+from cstar_mock.models import Environment
+
+
+class Body(BaseModel):
+    """What the control API is sent; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=False, validate_by_alias=True)
+
+
+class Answer(BaseModel):
+    """What the control API answers."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+
+
+TeamName = Annotated[str, Path(min_length=1, max_length=100, description="The team's id or slug.")]
+InEnvironment = Annotated[Environment, Query(description="Which of the team's two sets of data.")]
+Owned = Annotated[Services, Depends(services_of)]
+"""What the application owns."""

@@ -1,0 +1,115 @@
+"""Fault rules: an ordered list; the first one that matches decides."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from cstar_mock import clock, teams
+from cstar_mock.api.dependencies import Services
+from cstar_mock.control.dependencies import Answer, Owned, TeamName
+from cstar_mock.control.problems import Conflict, described
+from cstar_mock.faults import ActiveRule, FaultRule
+from cstar_mock.teams import TeamState
+
+router = APIRouter(tags=["Faults"])
+
+Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=100)]
+
+
+class ShownRule(Answer):
+    """A rule, and what has become of it."""
+
+    id: str
+    rule: FaultRule
+    seen: int = Field(description="Requests that it has decided about.")
+    failed: int = Field(description="How many of them it let fail, or wait.")
+    heals_at: str | None = Field(description="When it heals itself, on real time plus the team's advances.")
+
+
+class RuleList(Answer):
+    """A team's rules, in their order."""
+
+    faults: list[ShownRule]
+
+
+@router.get("/teams/{team}/faults", operation_id="listFaults", responses=described(HTTPStatus.NOT_FOUND))
+async def list_(owned: Owned, team: TeamName) -> RuleList:
+    """List a team's rules with their counts."""
+    state = await owned.database.read(teams.get, team)
+    return _shown(owned, state.id, state.faults)
+
+
+@router.put(
+    "/teams/{team}/faults",
+    operation_id="setFaults",
+    responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
+    """Put these rules in the place of those there are; counts begin anew."""
+    state, rules = await owned.database.write(_set, team, body, keep=False)
+    owned.fault_counters.forget(state.id)
+    return _shown(owned, state.id, rules)
+
+
+@router.post(
+    "/teams/{team}/faults",
+    status_code=201,
+    operation_id="addFaults",
+    responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def post(owned: Owned, team: TeamName, body: Rules) -> RuleList:
+    """Add rules behind those there are."""
+    state, rules = await owned.database.write(_set, team, body, keep=True)
+    return _shown(owned, state.id, rules)
+
+
+@router.delete(
+    "/teams/{team}/faults",
+    status_code=204,
+    operation_id="deleteFaults",
+    responses=described(HTTPStatus.NOT_FOUND),
+)
+async def delete_all(owned: Owned, team: TeamName) -> Response:
+    """Remove all rules."""
+    state, _ = await owned.database.write(_set, team, [], keep=False)
+    owned.fault_counters.forget(state.id)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/teams/{team}/faults/{id}",
+    status_code=204,
+    operation_id="deleteFault",
+    responses=described(HTTPStatus.NOT_FOUND),
+)
+async def delete(owned: Owned, team: TeamName, id: str) -> Response:  # noqa: A002
+    """Remove one rule."""
+    state = await owned.database.write(teams.remove_fault, team, id)
+    owned.fault_counters.forget(state.id, id)
+    return Response(status_code=204)
+
+
+def _set(connection: Any, team: str, body: Rules, *, keep: bool) -> tuple[TeamState, tuple[ActiveRule, ...]]:
+    rules = body if isinstance(body, list) else [body]
+    try:
+        return teams.set_faults(connection, team, rules, keep=keep)
+    except ValueError as error:
+        raise Conflict(str(error)) from None
+
+
+def _shown(owned: Services, team_id: str, rules: tuple[ActiveRule, ...]) -> RuleList:
+    return RuleList(
+        faults=[
+            ShownRule(
+                id=active.id,
+                rule=active.rule,
+                seen=counts[0],
+                failed=counts[1],
+                heals_at=None if active.ends_at is None else clock.iso_exact(active.ends_at),
+            )
+            for active in rules
+            for counts in (owned.fault_counters.counts(team_id, active.id),)
+        ]
+    )

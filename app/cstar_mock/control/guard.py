@@ -1,0 +1,69 @@
+"""Who may use the control API.
+
+On a loopback address any program of this machine may, but no web page: a page betrays itself by its `Origin`, and one
+that has rebound its own name to this machine (DNS rebinding) by its `Host`. With a token, or on any other address,
+only who knows the token may.
+"""
+
+import hmac
+import ipaddress
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cstar_mock.control.problems import problem
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Refuses what may not use the control API, before any route is looked up."""
+
+    def __init__(self, app: ASGIApp, token: SecretStr | None) -> None:
+        self.app = app
+        self.token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            request = Request(scope)
+            refused = self._without_token(request) if self.token is None else self._with_token(request, self.token)
+            if refused is not None:
+                status, detail = refused
+                response = problem(status, detail)
+                if status == HTTPStatus.UNAUTHORIZED:
+                    response.headers["WWW-Authenticate"] = "Bearer"
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _without_token(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        if not is_loopback(host):
+            return HTTPStatus.FORBIDDEN, "the Host header names another machine; the control API is for this one"
+        return self._foreign_origin(request)
+
+    def _with_token(self, request: Request, token: SecretStr) -> tuple[HTTPStatus, str] | None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(given.encode(), token.get_secret_value().encode())
+        if scheme.lower() != "bearer" or not known:
+            return HTTPStatus.UNAUTHORIZED, "send the control token: Authorization: Bearer <token>"
+        return self._foreign_origin(request)
+
+    @staticmethod
+    def _foreign_origin(request: Request) -> tuple[HTTPStatus, str] | None:
+        origin = request.headers.get("origin")
+        if origin is None or origin == f"{request.url.scheme}://{request.headers.get('host')}":
+            return None
+        return HTTPStatus.FORBIDDEN, "the control API is not for web pages of another origin"

@@ -1,0 +1,127 @@
+"""The control API's errors: problem+json (RFC 9457), nothing of cStar's envelope."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from cstar_mock.datasets.format import DatasetError, problems_of_request
+from cstar_mock.errors import StoreUnavailable
+from cstar_mock.keys import UnknownName
+from cstar_mock.rows import RowsRefused, UnknownRow
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="The way to the field: `overview.csat.average`, `[3].resolvedAt`.")
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Conflict(Exception):
+    """A request that is well-formed, but can't be done as things are."""
+
+    def __init__(self, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
+        self.errors = errors
+        super().__init__(detail)
+
+
+def described(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Return how routes describe the problems that they answer with."""
+    return {
+        status.value: {
+            "description": status.phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+        }
+        for status in sorted({HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *statuses})
+    }
+
+
+def problem(status: HTTPStatus, detail: str, errors: Sequence[tuple[str, str]] = ()) -> Response:
+    """Return a problem as a response."""
+    details = ProblemDetails(
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        errors=[FieldProblem(field=field, message=message) for field, message in errors],
+    )
+    return JSONResponse(details.model_dump(), status, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let the control API answer every exception with a problem."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DatasetError, _dataset_error)
+    app.add_exception_handler(RowsRefused, _rows_refused)
+    app.add_exception_handler(Conflict, _conflict)
+    app.add_exception_handler(UnknownName, _not_found)
+    app.add_exception_handler(UnknownRow, _not_found)
+    app.add_exception_handler(StoreUnavailable, _unavailable)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (Starlette's handlers take any exception)
+    problems = problems_of_request(error.errors())
+    return problem(
+        HTTPStatus.BAD_REQUEST,
+        str(problems[0]),
+        [(found.path, found.message) for found in problems],
+    )
+
+
+async def _dataset_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DatasetError)  # noqa: S101
+    return problem(HTTPStatus.CONFLICT, str(error), [(found.path, found.message) for found in error.problems])
+
+
+async def _rows_refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RowsRefused)  # noqa: S101
+    errors = [(f"[{found.index}].{to_camel(found.column)}", found.message) for found in error.problems]
+    return problem(HTTPStatus.CONFLICT, f"{errors[0][0]}: {errors[0][1]}", errors)
+
+
+async def _conflict(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Conflict)  # noqa: S101
+    return problem(HTTPStatus.CONFLICT, str(error), error.errors)
+
+
+async def _not_found(_request: Request, error: Exception) -> Response:
+    return problem(HTTPStatus.NOT_FOUND, str(error))
+
+
+async def _unavailable(_request: Request, _error: Exception) -> Response:
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the store can't be reached")
+    response.headers["Retry-After"] = "1"
+    return response
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    status = HTTPStatus(error.status_code)
+    detail = {
+        HTTPStatus.NOT_FOUND: f"the control API has no route {request.url.path[:200]}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"this route has no method {request.method}",
+    }.get(status, str(error.detail))
+    response = problem(status, detail)
+    response.headers.update(error.headers or {})
+    return response

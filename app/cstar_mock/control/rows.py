@@ -1,0 +1,380 @@
+"""Rows: members, customers, tickets and CSAT responses, one by one or many at once.
+
+Figures change with the very next request, as they are computed from these rows.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic.alias_generators import to_camel
+
+from cstar_mock import clock, ids, rows, teams
+from cstar_mock.clock import Instant, parse_moment
+from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
+from cstar_mock.control.problems import Conflict, described
+from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
+from cstar_mock.keys import bump
+from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket, TicketStatus
+from cstar_mock.rows import Row
+
+router = APIRouter(tags=["Rows"])
+_MOST = 10_000
+
+T = TypeVar("T")
+
+
+class _Change(Body):
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("name at least one field to change")
+        return self
+
+
+class MemberChange(_Change):
+    """What to change of a member; `removedAt` ends the membership."""
+
+    name: Name = ""
+    created_at: Moment = ""
+    removed_at: Moment | None = None
+
+
+class CustomerChange(_Change):
+    """What to change of a customer."""
+
+    name: Name = ""
+    created_at: Moment = ""
+
+
+class NewTicket(TicketRow):
+    """A ticket; by default it is new, and created now."""
+
+    status: TicketStatus = TicketStatus.NEW
+    created_at: Moment = "now"
+
+
+class TicketChange(_Change):
+    """What to change of a ticket.
+
+    Resolving it without an instant resolves it now; reopening it clears the instant.
+    """
+
+    customer_id: Id = ""
+    assignee_id: Id | None = None
+    status: TicketStatus = TicketStatus.NEW
+    created_at: Moment = ""
+    first_response_at: Moment | None = None
+    resolved_at: Moment | None = None
+
+
+class NewCsatResponse(CsatResponseRow):
+    """A customer's score for a ticket; by default it is submitted now."""
+
+    submitted_at: Moment = "now"
+
+
+class CsatResponseChange(_Change):
+    """What to change of a CSAT response."""
+
+    score: Annotated[int, Field(ge=1, le=5, strict=True)] = 1
+    submitted_at: Moment = ""
+
+
+class MemberShown(Answer):
+    """A member as it is in the store."""
+
+    id: str
+    name: str
+    created_at: str
+    removed_at: str | None
+
+
+class CustomerShown(Answer):
+    """A customer as it is in the store."""
+
+    id: str
+    name: str
+    created_at: str
+
+
+class TicketShown(Answer):
+    """A ticket as it is in the store."""
+
+    id: str
+    customer_id: str
+    assignee_id: str | None
+    status: TicketStatus
+    created_at: str
+    first_response_at: str | None
+    resolved_at: str | None
+
+
+class CsatResponseShown(Answer):
+    """A CSAT response as it is in the store."""
+
+    id: str
+    ticket_id: str
+    score: int
+    submitted_at: str
+
+
+class Total(Answer):
+    """How many there are in all."""
+
+    total: int
+
+
+class Page(Answer, Generic[T]):
+    """Some rows, by id, and how many there are in all."""
+
+    items: list[T]
+    meta: Total
+
+
+class _Kind(BaseModel):
+    """What the routes of one kind of row need to know."""
+
+    model_config = {"arbitrary_types_allowed": True}
+
+    path: str
+    name: str
+    prefix: str
+    model: Any
+    new: type[BaseModel]
+    change: type[BaseModel]
+    shown: type[BaseModel]
+    filters: tuple[str, ...]
+
+
+_KINDS = (
+    _Kind(
+        path="members",
+        name="Member",
+        prefix=ids.MEMBER,
+        model=Member,
+        new=MemberRow,
+        change=MemberChange,
+        shown=MemberShown,
+        filters=("name",),
+    ),
+    _Kind(
+        path="customers",
+        name="Customer",
+        prefix=ids.CUSTOMER,
+        model=Customer,
+        new=CustomerRow,
+        change=CustomerChange,
+        shown=CustomerShown,
+        filters=("name",),
+    ),
+    _Kind(
+        path="tickets",
+        name="Ticket",
+        prefix=ids.TICKET,
+        model=Ticket,
+        new=NewTicket,
+        change=TicketChange,
+        shown=TicketShown,
+        filters=("status", "customer_id", "assignee_id"),
+    ),
+    _Kind(
+        path="csat-responses",
+        name="CsatResponse",
+        prefix=ids.CSAT_RESPONSE,
+        model=CsatResponse,
+        new=NewCsatResponse,
+        change=CsatResponseChange,
+        shown=CsatResponseShown,
+        filters=("ticket_id", "score"),
+    ),
+)
+
+
+def _add_routes(kind: _Kind) -> None:
+    """Add the five routes of one kind of row."""
+    new, shown = kind.new, kind.shown
+    many = Annotated[list[new], Field(min_length=1, max_length=_MOST)]  # type: ignore[valid-type]
+    filters = _filters(kind)
+    collection, item = f"/teams/{{team}}/{kind.path}", f"/teams/{{team}}/{kind.path}/{{id}}"
+
+    @router.post(
+        collection,
+        status_code=201,
+        operation_id=f"create{kind.name}s",
+        response_model=shown | list[shown],  # type: ignore[valid-type]
+        responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        summary=f"Create one {kind.name} or many",
+    )
+    async def create(
+        owned: Owned,
+        team: TeamName,
+        body: new | many,  # type: ignore[valid-type]
+        environment: InEnvironment = Environment.TEST,
+    ) -> Any:
+        given = body if isinstance(body, list) else [body]
+        created = await owned.database.write(_create, team, environment, kind, given)
+        return created if isinstance(body, list) else created[0]
+
+    @router.get(
+        collection,
+        operation_id=f"list{kind.name}s",
+        response_model=Page[shown],  # type: ignore[valid-type]
+        responses=described(HTTPStatus.NOT_FOUND),
+        summary=f"List {kind.name}s",
+    )
+    async def list_(
+        owned: Owned,
+        team: TeamName,
+        query: Annotated[filters, Query()],  # type: ignore[valid-type]
+    ) -> Any:
+        return await owned.database.read(_list, team, kind, query)
+
+    @router.get(
+        item,
+        operation_id=f"get{kind.name}",
+        response_model=shown,
+        responses=described(HTTPStatus.NOT_FOUND),
+        summary=f"Look a {kind.name} up",
+    )
+    async def get(
+        owned: Owned,
+        team: TeamName,
+        id: Id,  # noqa: A002
+        environment: InEnvironment = Environment.TEST,
+    ) -> Any:
+        return await owned.database.read(_get, team, environment, kind, id)
+
+    @router.patch(
+        item,
+        operation_id=f"change{kind.name}",
+        response_model=shown,
+        responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        summary=f"Change a {kind.name}",
+    )
+    async def change(
+        owned: Owned,
+        team: TeamName,
+        id: Id,  # noqa: A002
+        body: kind.change,  # type: ignore[valid-type,name-defined]
+        environment: InEnvironment = Environment.TEST,
+    ) -> Any:
+        return await owned.database.write(_change, team, environment, kind, id, body)
+
+    @router.delete(
+        item,
+        status_code=204,
+        operation_id=f"delete{kind.name}",
+        responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        summary=f"Delete a {kind.name}",
+    )
+    async def delete(
+        owned: Owned,
+        team: TeamName,
+        id: Id,  # noqa: A002
+        environment: InEnvironment = Environment.TEST,
+    ) -> Response:
+        await owned.database.write(_delete, team, environment, kind, id)
+        return Response(status_code=204)
+
+
+def _filters(kind: _Kind) -> type[BaseModel]:
+    """Return the query parameters of a list: the environment, the page, and columns to be equal to."""
+    columns: dict[str, Any] = {
+        column: (_OF_COLUMN.get(column, str | None), Field(None, description="Only those that have this value."))
+        for column in kind.filters
+    }
+    return create_model(
+        f"{kind.name}Filters",
+        __base__=Body,
+        environment=(Environment, Environment.TEST),
+        limit=(Annotated[int, Field(ge=1, le=1000)], 100),
+        offset=(Annotated[int, Field(ge=0, le=10**9)], 0),
+        **columns,
+    )
+
+
+_OF_COLUMN: dict[str, Any] = {
+    "status": TicketStatus | None,
+    "score": Annotated[int, Field(ge=1, le=5)] | None,
+}
+
+
+def _create(connection: Any, team: str, environment: Environment, kind: _Kind, given: Sequence[Any]) -> list[Row]:
+    state = teams.get(connection, team)
+    now = state.clock.now()
+    batch = [_row(kind, row.model_dump(), now) for row in given]
+    rows.create(connection, Scope(state.id, environment.value), kind.model, batch)
+    bump(connection, state.id)
+    return [_shown(row) for row in batch]
+
+
+def _list(connection: Any, team: str, kind: _Kind, query: Any) -> Row:
+    state = teams.get(connection, team)
+    equal = query.model_dump(include=set(kind.filters), exclude_none=True, mode="json")
+    scope = Scope(state.id, query.environment.value)
+    found, total = rows.list_(connection, scope, kind.model, equal, query.limit, query.offset)
+    return {"items": [_shown(row) for row in found], "meta": {"total": total}}
+
+
+def _get(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str) -> Row:
+    state = teams.get(connection, team)
+    return _shown(rows.get(connection, Scope(state.id, environment.value), kind.model, id_))
+
+
+def _change(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str, body: BaseModel) -> Row:
+    state = teams.get(connection, team)
+    scope = Scope(state.id, environment.value)
+    now = state.clock.now()
+    columns = {name: _value(name, value, now) for name, value in body.model_dump(exclude_unset=True).items()}
+    if kind.model is Ticket:
+        _follow_status(columns, rows.get(connection, scope, Ticket, id_), now)
+    row = rows.change(connection, scope, kind.model, id_, columns)
+    bump(connection, state.id)
+    return _shown(row)
+
+
+def _delete(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str) -> None:
+    state = teams.get(connection, team)
+    rows.remove(connection, Scope(state.id, environment.value), kind.model, id_)
+    bump(connection, state.id)
+
+
+def _row(kind: _Kind, given: Row, now: Instant) -> Row:
+    row = {name: _value(name, value, now) for name, value in given.items()}
+    row["id"] = row["id"] or ids.new(kind.prefix)
+    if kind.model is Ticket:
+        _follow_status(row, {"status": TicketStatus.NEW.value}, now)
+    return row
+
+
+def _follow_status(columns: Row, before: Row, now: Instant) -> None:
+    """Resolve now what is resolved without an instant; clear the instant of what is open again."""
+    status = columns.get("status", before["status"])
+    if status == TicketStatus.RESOLVED and columns.get("resolved_at", before.get("resolved_at")) is None:
+        columns["resolved_at"] = now
+    elif status not in {TicketStatus.RESOLVED, TicketStatus.CLOSED} and columns.get("resolved_at") is None:
+        columns["resolved_at"] = None
+
+
+def _value(name: str, value: Any, now: Instant) -> Any:
+    if name.endswith("_at") and value is not None:
+        try:
+            return parse_moment(value, now)
+        except ValueError as error:
+            raise Conflict(f"{to_camel(name)}: {error}", [(to_camel(name), str(error))]) from None
+    return value.value if isinstance(value, TicketStatus) else value
+
+
+def _shown(row: Row) -> Row:
+    """Return a row as the control API shows it: instants in ISO 8601."""
+    return {
+        name: clock.iso_exact(value) if name.endswith("_at") and value is not None else value
+        for name, value in row.items()
+    }
+
+
+for _kind in _KINDS:
+    _add_routes(_kind)

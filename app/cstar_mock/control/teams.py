@@ -1,0 +1,194 @@
+"""Teams: create, look up, give answers, reset, delete."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field, model_validator
+
+from cstar_mock import ids, teams
+from cstar_mock.api.dependencies import Services
+from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
+from cstar_mock.control.problems import Conflict, described
+from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData, find, read
+from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
+from cstar_mock.models import Environment
+from cstar_mock.teams import TeamState
+
+router = APIRouter(tags=["Teams"])
+
+
+class EnvironmentAnswers(Answers):
+    """The figures that the API must give in one environment."""
+
+    environment: Environment = Environment.TEST
+
+
+class TeamCreation(Body):
+    """What a team begins with: nothing, a data set, or answers."""
+
+    name: Name | None = None
+    slug: Slug | None = Field(None, description="By default a random one.")
+    dataset: Slug | TeamContent | None = Field(
+        None, description="The name of a shipped data set, whose first team is taken, or the content itself."
+    )
+    answers: EnvironmentAnswers | None = None
+    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TeamCreation":
+        if self.dataset is not None and (self.answers is not None or self.clock is not None):
+            raise ValueError("a data set brings its own rows and clock: leave out answers and clock")
+        return self
+
+
+class Team(Answer):
+    """A team."""
+
+    id: str
+    slug: str
+    name: str
+    url: str = Field(description="Where its endpoints are: add /analytics/overview.")
+    dataset: str | None
+    revision: int = Field(description="Grows with every write to the team.")
+
+
+class CreatedTeam(Answer):
+    """A team that was just created, with its keys: they are not shown again."""
+
+    id: str
+    slug: str
+    url: str = Field(description="Where its endpoints are: add /analytics/overview.")
+    keys: dict[str, str]
+
+
+class TeamList(Answer):
+    """All teams."""
+
+    teams: list[Team]
+
+
+class EverythingReset(Answer):
+    """What was reset."""
+
+    teams: int
+
+
+@router.post("/teams", status_code=201, operation_id="createTeam", responses=described(HTTPStatus.CONFLICT))
+async def create(request: Request, owned: Owned, creation: TeamCreation) -> CreatedTeam:
+    """Create a team, with keys, rows, clock, limits and journal of its own."""
+    slug = creation.slug or f"team-{ids.new('t')[2:].lower()}"
+    content: dict[str, Any] = {"id": ids.new_team_id(), "slug": slug}
+    dataset = None
+    if creation.name is not None:
+        content["name"] = creation.name
+    if isinstance(creation.dataset, str):
+        dataset, first = creation.dataset, _first_team(creation.dataset)
+        kept = {"clock", "rate_limits", "faults", "live", "test"}
+        content |= first.model_dump(by_alias=True, exclude_unset=True, include=kept)
+    elif creation.dataset is not None:
+        content |= creation.dataset.model_dump(by_alias=True, exclude_unset=True)
+    if creation.clock is not None:
+        content["clock"] = creation.clock
+    if creation.answers is not None:
+        figures = creation.answers.model_dump(by_alias=True, exclude_unset=True, exclude={"environment"})
+        content[creation.answers.environment.value] = {"answers": figures}
+    team = TeamData.model_validate(content)
+    loaded: LoadedTeam = await owned.database.write(_create, team, dataset)
+    return CreatedTeam(
+        id=loaded.id,
+        slug=loaded.slug,
+        url=_url(request, loaded.id),
+        keys={prefix: key for prefix, key in loaded.keys.items() if key is not None},
+    )
+
+
+@router.get("/teams", operation_id="listTeams", responses=described())
+async def list_teams(request: Request, owned: Owned) -> TeamList:
+    """List all teams."""
+    return TeamList(teams=[_shown(request, state) for state in await owned.database.read(teams.list_)])
+
+
+@router.get("/teams/{team}", operation_id="getTeam", responses=described(HTTPStatus.NOT_FOUND))
+async def get_team(request: Request, owned: Owned, team: TeamName) -> Team:
+    """Look a team up."""
+    return _shown(request, await owned.database.read(teams.get, team))
+
+
+@router.delete("/teams/{team}", status_code=204, operation_id="deleteTeam", responses=described(HTTPStatus.NOT_FOUND))
+async def delete(owned: Owned, team: TeamName) -> Response:
+    """Delete a team with all that it owns; its keys are refused from now on."""
+    state = await owned.database.read(teams.get, team)
+    await _forget(owned, state.id)
+    await owned.database.write(delete_team, state.id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/teams/{team}/reset", status_code=204, operation_id="resetTeam", responses=described(HTTPStatus.NOT_FOUND)
+)
+async def reset(owned: Owned, team: TeamName) -> Response:
+    """Put a team back to what it was created from: rows, clock, limits, faults, keys, counters, journal."""
+    state = await owned.database.read(teams.get, team)
+    await _reset(owned, state)
+    return Response(status_code=204)
+
+
+@router.post("/reset", operation_id="resetEverything", responses=described())
+async def reset_everything(owned: Owned) -> EverythingReset:
+    """Put every team back to what it was created from, and forget all requests."""
+    states = await owned.database.read(teams.list_)
+    for state in states:
+        await _reset(owned, state)
+    owned.journal.clear()
+    return EverythingReset(teams=len(states))
+
+
+@router.put(
+    "/teams/{team}/answers",
+    status_code=204,
+    operation_id="setAnswers",
+    responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def set_answers(owned: Owned, team: TeamName, answers: EnvironmentAnswers) -> Response:
+    """Say what the API must answer from now on: the environment's rows are replaced by rows that produce it."""
+    state = await owned.database.read(teams.get, team)
+    await owned.database.write(answer, state.id, answers.environment.value, answers, state.clock.now())
+    return Response(status_code=204)
+
+
+def _create(connection: Any, team: TeamData, dataset: str | None) -> LoadedTeam:
+    if teams.exists(connection, team.slug):
+        raise Conflict(f"there is a team {team.slug!r} already", [("slug", "is taken")])
+    return create_team(connection, team, dataset)
+
+
+def _first_team(name: str) -> TeamData:
+    return read(find(name)).teams[0]
+
+
+async def _reset(owned: Services, state: TeamState) -> None:
+    await _forget(owned, state.id)
+    await owned.database.write(reset_team, state.id)
+
+
+async def _forget(owned: Services, team_id: str) -> None:
+    """Forget what is kept of a team outside the store: its counters and its journal."""
+    owned.rate_limiter.forget(await owned.database.read(teams.key_ids, team_id))
+    owned.fault_counters.forget(team_id)
+    owned.journal.clear(team_id)
+
+
+def _shown(request: Request, state: TeamState) -> Team:
+    return Team(
+        id=state.id,
+        slug=state.slug,
+        name=state.name,
+        url=_url(request, state.id),
+        dataset=state.dataset,
+        revision=state.revision,
+    )
+
+
+def _url(request: Request, team_id: str) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}/api/v1/teams/{team_id}"

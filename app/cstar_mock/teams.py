@@ -1,0 +1,179 @@
+"""Teams as a test handles them: look up, move the clock, set limits and fault rules.
+
+Every change lets the team's revision grow, in the same transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from cstar_mock import clock
+from cstar_mock.clock import Duration, Instant, TeamClock
+from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stored
+from cstar_mock.keys import UnknownName, bump
+from cstar_mock.models import ApiKey, Team
+
+
+@dataclass(frozen=True, slots=True)
+class TeamState:
+    """A team as it is now."""
+
+    id: str
+    slug: str
+    name: str
+    dataset: str | None
+    revision: int
+    clock: TeamClock
+    rate_limits: dict[str, Any] | None
+    faults: tuple[ActiveRule, ...]
+
+
+def get(connection: Connection, team: str) -> TeamState:
+    """Return a team by its id or slug.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    row = connection.execute(_TEAMS.where((Team.id == team) | (Team.slug == team))).first()
+    if row is None:
+        raise UnknownName(f"there is no team {team!r}")
+    return _state(row)
+
+
+def exists(connection: Connection, team: str) -> bool:
+    """Whether there is a team of this id or slug."""
+    return connection.scalar(select(Team.id).where((Team.id == team) | (Team.slug == team))) is not None
+
+
+def list_(connection: Connection) -> list[TeamState]:
+    """Return all teams, by slug."""
+    return [_state(row) for row in connection.execute(_TEAMS.order_by(Team.slug))]
+
+
+def key_ids(connection: Connection, team_id: str) -> list[str]:
+    """Return the ids of a team's keys."""
+    return list(connection.scalars(select(ApiKey.id).where(ApiKey.team_id == team_id)))
+
+
+def freeze(connection: Connection, team: str, instant: Instant | None) -> TeamClock:
+    """Stop the team's clock at an instant, by default where it stands.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    state = get(connection, team)
+    return _set_clock(connection, state, frozen_at=state.clock.now() if instant is None else instant)
+
+
+def advance(connection: Connection, team: str, by: Duration) -> TeamClock:
+    """Move the team's clock ahead, frozen or running; rate-limit windows and healing rules move along.
+
+    Raises:
+        UnknownName: there is no such team.
+        ValueError: the clock would leave the years that ISO 8601 can write.
+    """
+    state = get(connection, team)
+    clock.checked_instant(state.clock.now() + by)
+    now = state.clock
+    return _set_clock(
+        connection,
+        state,
+        frozen_at=None if now.frozen_at is None else now.frozen_at + by,
+        offset=now.offset if now.frozen_at is not None else now.offset + by,
+        advanced=now.advanced + by,
+    )
+
+
+def run_in_real_time(connection: Connection, team: str) -> TeamClock:
+    """Let the team's clock tell real time again; what it was advanced by still counts for rate-limit windows.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    return _set_clock(connection, get(connection, team), frozen_at=None, offset=0)
+
+
+def set_rate_limits(connection: Connection, team: str, limits: dict[str, Any] | None) -> None:
+    """Set the team's own limits; None is the server's.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    state = get(connection, team)
+    connection.execute(update(Team).where(Team.id == state.id).values(rate_limits=limits))
+    bump(connection, state.id)
+
+
+def set_faults(
+    connection: Connection, team: str, rules: Sequence[FaultRule], *, keep: bool = False
+) -> tuple[TeamState, tuple[ActiveRule, ...]]:
+    """Set the team's fault rules, or add to those there are; return the team as it was, and its rules now.
+
+    Raises:
+        UnknownName: there is no such team.
+        ValueError: two rules have the same id.
+    """
+    state = get(connection, team)
+    now = clock.real_now() + state.clock.advanced
+    active = (*(state.faults if keep else ()), *activated(rules, now))
+    ids = [rule.id for rule in active]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise ValueError(f"two rules have the id {id_!r}")
+    _store_faults(connection, state, active)
+    return state, active
+
+
+def remove_fault(connection: Connection, team: str, rule_id: str) -> TeamState:
+    """Remove one fault rule, and return the team as it was.
+
+    Raises:
+        UnknownName: there is no such team or rule.
+    """
+    state = get(connection, team)
+    left = tuple(rule for rule in state.faults if rule.id != rule_id)
+    if len(left) == len(state.faults):
+        raise UnknownName(f"there is no fault rule {rule_id!r}")
+    _store_faults(connection, state, left)
+    return state
+
+
+def _store_faults(connection: Connection, state: TeamState, rules: Sequence[ActiveRule]) -> None:
+    connection.execute(update(Team).where(Team.id == state.id).values(faults=stored(rules)))
+    bump(connection, state.id)
+
+
+def _set_clock(connection: Connection, state: TeamState, **columns: Any) -> TeamClock:
+    values = {f"clock_{name}": value for name, value in columns.items()}
+    connection.execute(update(Team).where(Team.id == state.id).values(values))
+    bump(connection, state.id)
+    return get(connection, state.id).clock
+
+
+_TEAMS = select(
+    Team.id,
+    Team.slug,
+    Team.name,
+    Team.dataset,
+    Team.revision,
+    Team.clock_frozen_at,
+    Team.clock_offset,
+    Team.clock_advanced,
+    Team.rate_limits,
+    Team.faults,
+)
+
+
+def _state(row: Any) -> TeamState:
+    return TeamState(
+        id=row.id,
+        slug=row.slug,
+        name=row.name,
+        dataset=row.dataset,
+        revision=row.revision,
+        clock=TeamClock(row.clock_frozen_at, row.clock_offset, row.clock_advanced),
+        rate_limits=row.rate_limits,
+        faults=from_store(row.faults),
+    )
