@@ -57,10 +57,7 @@ def test_a_json_line_has_every_field_under_its_name(capsys: pytest.CaptureFixtur
 
 def test_a_crash_is_one_json_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.JSON, LogLevel.ERROR)
-    try:
-        raise RuntimeError("boom")
-    except RuntimeError:
-        logging.getLogger("any").exception("crash")
+    logging.getLogger("any").error("crash", exc_info=RuntimeError("boom"))
     (text,) = capsys.readouterr().err.splitlines()
     assert "RuntimeError: boom" in json.loads(text)["exc_info"]
 
