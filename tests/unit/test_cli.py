@@ -5,6 +5,7 @@ import json
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -484,7 +485,7 @@ def test_an_interrupted_command_ends_with_130(database: str, monkeypatch: pytest
 
 def test_a_long_load_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     instants = iter([0.0, 1.9, 2.0, 3.9, 4.1])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(instants))
+    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: next(instants)))
     progress = cli._Progress()  # noqa: SLF001
     for rows in (10, 2000):
         progress(rows)
