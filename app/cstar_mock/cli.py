@@ -239,7 +239,8 @@ def schema(output: Path | None) -> None:
     """Print the JSON Schema of data set files."""
     from cstar_mock.datasets.format import json_schema
 
-    _print_json(json_schema(), output)
+    with _told_in_one_line():
+        _print_json(json_schema(), output)
 
 
 def _print_json(document: dict[str, Any], output: Path | None) -> None:
@@ -278,7 +279,7 @@ def _sentence(error: Exception) -> str | None:
         return f"the database can't be reached: {reason[0]}"
     if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
         return "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'"
-    if isinstance(error, ValueError | CannotListen | UnknownName):
+    if isinstance(error, ValueError | OSError | CannotListen | UnknownName):
         return str(error)
     return None
 

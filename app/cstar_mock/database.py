@@ -29,6 +29,7 @@ _ON_CONNECT = (
     "PRAGMA foreign_keys = ON",
 )
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+_NO_DATABASE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 _WRITE = "cstar_mock_write"
 
 P = ParamSpec("P")
@@ -171,7 +172,7 @@ def _unreachable_is_unavailable() -> Iterator[None]:
     except _UNREACHABLE as error:
         raise StoreUnavailable from error
     except DatabaseError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE:
             raise StoreUnavailable from error
         raise
 

@@ -4,16 +4,31 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
 from cstar_mock import shipped
-from cstar_mock.database import Database
+from cstar_mock.database import Database, schema_revision
 from cstar_mock.models import Base
 
 
+class SchemaUnknown(ValueError):
+    """The database's schema is at a migration that this version does not have."""
+
+
 def upgrade(database: Database) -> None:
-    """Apply every migration that the database does not have yet."""
-    database.write_now(_upgrade)
+    """Apply every migration that the database does not have yet.
+
+    Raises:
+        SchemaUnknown: a newer version made the schema.
+    """
+    try:
+        database.write_now(_upgrade)
+    except CommandError:
+        revision = database.read_now(schema_revision)
+        raise SchemaUnknown(
+            f"the schema is at {revision}, which this version does not know: a newer cstar-mock made it"
+        ) from None
 
 
 def differences(connection: Connection) -> list[str]:

@@ -103,6 +103,13 @@ class Settings(BaseSettings):
             raise ValueError("use sqlite:// (in memory), sqlite:///FILE or postgresql://USER@HOST/NAME")
         return value
 
+    @field_validator("ready_file")
+    @classmethod
+    def _in_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.parent.is_dir():
+            raise ValueError(f"there is no folder {value.parent}")
+        return value
+
     @model_validator(mode="after")
     def _workers_share_what_they_need(self) -> Self:
         if self.workers > 1 and self.in_memory:

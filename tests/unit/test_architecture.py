@@ -1,0 +1,192 @@
+"""Which module may import which: the rules that keep the parts apart, read from the sources."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import pytest
+from tests.conftest import ROOT
+
+PACKAGE = "cstar_mock"
+ROOT_MODULES = {f"{PACKAGE}.application", f"{PACKAGE}.server", f"{PACKAGE}.cli"}
+MAY_IMPORT_ROOTS = {
+    PACKAGE: {"application"},  # create_app is public
+    f"{PACKAGE}.__main__": {"cli"},
+    f"{PACKAGE}.cli": {"server"},
+    f"{PACKAGE}.server": {"application"},
+}
+
+FOUNDATION = ("models", "rows", "clock", "ids", "errors", "security", "rate_limit", "database", "settings")
+FORBIDDEN = [
+    ("*.service", ("fastapi",)),
+    ("*.metrics", ("fastapi",)),
+    ("*.router", ("sqlalchemy",)),
+    *((f"{PACKAGE}.{name}", ("fastapi",)) for name in (*FOUNDATION, "keys")),
+    *((f"{PACKAGE}.{name}", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.http")) for name in FOUNDATION),
+    (f"{PACKAGE}.datasets.*", ("fastapi", "starlette")),
+    (f"{PACKAGE}.api.analytics.*", (f"{PACKAGE}.datasets",)),
+    (f"{PACKAGE}.api.identity.*", (f"{PACKAGE}.datasets",)),
+    (f"{PACKAGE}.http.*", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.database", "sqlalchemy")),
+]
+"""Who may not import what, wherever in the file the import stands."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of a module by another one."""
+
+    target: str
+    line: int
+    at_top: bool
+
+
+Imports = Mapping[str, list[Import]]
+
+
+def imports_of(sources: Mapping[str, str]) -> dict[str, list[Import]]:
+    """Return what each module imports; `sources` are texts by module name."""
+    return {name: list(_imports(name, ast.parse(text), sources)) for name, text in sources.items()}
+
+
+def _imports(module: str, tree: ast.Module, sources: Mapping[str, str]) -> Iterator[Import]:
+    inside = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _for_types_only(node)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        at_top = id(node) not in inside
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, at_top)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}:{node.lineno}: a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield Import(whole if whole in sources else node.module, node.lineno, at_top)
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _within(target: str, package: str) -> bool:
+    return target == package or target.startswith(f"{package}.")
+
+
+def broken_rules(imports: Imports) -> list[str]:
+    """Return each import that a rule forbids."""
+    return [
+        f"{module}:{one.line} imports {one.target}"
+        for module, found in imports.items()
+        for one in found
+        if any(
+            fnmatchcase(module, pattern) and any(_within(one.target, package) for package in packages)
+            for pattern, packages in FORBIDDEN
+        )
+        or (
+            one.target in ROOT_MODULES and one.target.rpartition(".")[2] not in MAY_IMPORT_ROOTS.get(module, set[str]())
+        )
+    ]
+
+
+def cycle(imports: Imports) -> list[str]:
+    """Return the modules of a cycle of imports at the top of files, or nothing."""
+    graph = {
+        module: sorted({one.target for one in found if one.at_top and one.target in imports} - {module})
+        for module, found in imports.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module not in done:
+            for target in graph[module]:
+                if found := visit(target, [*way, module]):
+                    return found
+            done.add(module)
+        return []
+
+    return next((found for module in graph if (found := visit(module, []))), [])
+
+
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    """What the modules of the package import."""
+    sources = {}
+    for file in sorted((ROOT / "app" / PACKAGE).rglob("*.py")):
+        parts = file.relative_to(ROOT / "app").with_suffix("").parts
+        sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file.read_text()
+    return imports_of(sources)
+
+
+def test_every_rule_is_about_modules_that_exist(imports: Imports) -> None:
+    for pattern, _ in FORBIDDEN:
+        assert any(fnmatchcase(module, pattern) for module in imports), pattern
+    assert set(imports) >= ROOT_MODULES | set(MAY_IMPORT_ROOTS)
+
+
+def test_the_imports_are_seen(imports: Imports) -> None:
+    """Without this, the tests below could pass because nothing is read."""
+
+    def targets(module: str) -> set[str]:
+        return {one.target for one in imports[module]}
+
+    assert {"sqlalchemy", f"{PACKAGE}.models"} <= targets(f"{PACKAGE}.api.analytics.service")
+    assert {"fastapi", f"{PACKAGE}.api.analytics.service"} <= targets(f"{PACKAGE}.api.analytics.router")
+    assert {f"{PACKAGE}.server", f"{PACKAGE}.database"} <= targets(f"{PACKAGE}.cli")
+    assert not any(one.at_top for one in imports[f"{PACKAGE}.cli"] if one.target == f"{PACKAGE}.server")
+
+
+def test_no_module_imports_what_it_may_not(imports: Imports) -> None:
+    assert broken_rules(imports) == []
+
+
+def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
+    assert cycle(imports) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("cstar_mock.api.analytics.service", "import fastapi"),
+        ("cstar_mock.api.analytics.service", "from fastapi import Request"),
+        ("cstar_mock.api.new.metrics", "import fastapi.responses"),
+        ("cstar_mock.api.analytics.router", "from sqlalchemy import select"),
+        ("cstar_mock.api.analytics.router", "def f():\n    import sqlalchemy.orm"),
+        *((f"cstar_mock.{name}", "from fastapi import Depends") for name in ("models", "rows", "clock", "ids")),
+        *((f"cstar_mock.{name}", "import fastapi as f") for name in ("errors", "security", "rate_limit")),
+        ("cstar_mock.database", "from cstar_mock.api.analytics import service"),
+        ("cstar_mock.models", "from cstar_mock import datasets"),
+        ("cstar_mock.errors", "from cstar_mock.datasets import format"),
+        ("cstar_mock.clock", "if True:\n    import cstar_mock.http.context"),
+        ("cstar_mock.keys", "from cstar_mock import server"),
+        ("cstar_mock.api.success", "from cstar_mock.application import create_app"),
+        ("cstar_mock.application", "import cstar_mock.cli"),
+        ("cstar_mock.http.cors", "from cstar_mock.api.dependencies import services_of"),
+    ],
+)
+def test_a_broken_rule_is_found(module: str, source: str) -> None:
+    names = (
+        "", ".api", ".application", ".cli", ".datasets", ".datasets.format", ".server", ".api.analytics",
+        ".api.analytics.service", ".api.dependencies", ".http", ".http.context",
+    )  # fmt: skip
+    found = broken_rules(imports_of({PACKAGE + name: "" for name in names} | {module: source}))
+    assert len(found) == 1
+    assert found[0].startswith(f"{module}:")
+
+
+def test_a_circle_is_found_unless_a_function_breaks_it() -> None:
+    circle = {"p": "", "p.a": "from p import b", "p.b": "import p.c", "p.c": "from p.a import x"}
+    assert cycle(imports_of(circle)) == ["p.a", "p.b", "p.c", "p.a"]
+    assert cycle(imports_of(circle | {"p.c": "def f():\n    from p.a import x"})) == []
+    assert cycle(imports_of(circle | {"p.c": "if TYPE_CHECKING:\n    from p.a import x"})) == []
+
+
+def test_a_relative_import_is_found() -> None:
+    with pytest.raises(AssertionError, match="relative"):
+        imports_of({"p.a": "from . import b"})

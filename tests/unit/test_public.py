@@ -1,0 +1,46 @@
+"""The public surface: three names, which cost nothing until they are used."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import cstar_mock
+from cstar_mock import application, settings
+
+SLOW = {"alembic", "fastapi", "pydantic", "slowapi", "sqlalchemy", "starlette", "uvicorn"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has imported after a statement."""
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(finished.stdout))
+
+
+def test_three_names_are_public() -> None:
+    assert cstar_mock.__all__ == ["VERSION", "Settings", "create_app"]
+    assert cstar_mock.create_app is application.create_app
+    assert cstar_mock.Settings is settings.Settings
+
+
+def test_a_star_import_brings_every_public_name() -> None:
+    names: dict[str, object] = {}
+    exec("from cstar_mock import *", names)  # noqa: S102  (a star import is only allowed at module level)
+    assert set(cstar_mock.__all__) == set(names) - {"__builtins__"}
+
+
+def test_any_other_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'cstar_mock' has no attribute 'nothing'"):
+        _ = cstar_mock.nothing
+
+
+@pytest.mark.parametrize("statement", ["import cstar_mock", "import cstar_mock.cli"])
+def test_importing_the_package_or_its_command_line_imports_nothing_slow(statement: str) -> None:
+    assert modules_after(statement) & SLOW == set()
+
+
+def test_using_a_public_name_imports_what_it_needs() -> None:
+    """Without this, the test above could pass because it can't see imports at all."""
+    assert {"fastapi", "sqlalchemy"} <= modules_after("from cstar_mock import create_app")
