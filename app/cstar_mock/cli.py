@@ -6,7 +6,7 @@ Everything slow is imported inside the commands, so that `--help` and a mistyped
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cstar_mock.database import Database
     from cstar_mock.datasets.load import LoadedTeam
+    from cstar_mock.server import Announcement
 
 
 class _ServeCommand(click.Command):
@@ -28,8 +29,8 @@ class _ServeCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         from cstar_mock.settings import Settings
 
-        if not self.params:
-            self.params = [_option(name, field) for name, field in Settings.model_fields.items()]
+        if not any(isinstance(parameter, click.Option) for parameter in self.params):
+            self.params = [*(_option(name, field) for name, field in Settings.model_fields.items()), *self.params]
         return super().get_params(ctx)
 
 
@@ -76,9 +77,46 @@ def serve(**options: Any) -> None:
         server.serve(settings.load(**given), _announce)
 
 
-def _announce(url: str, teams: "Sequence[LoadedTeam]") -> None:
+@cli.command(cls=_ServeCommand, name="exec")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(command: tuple[str, ...], **options: Any) -> None:
+    """Run COMMAND with a server around it, on a free port: cstar-mock exec [OPTIONS] -- COMMAND...
+
+    The command finds CSTAR_BASE_URL, CSTAR_TEAM_ID, CSTAR_API_KEY, CSTAR_PUBLISHABLE_KEY and CSTAR_ADMIN_URL in its
+    environment. Signals are passed on to it, and its exit code is returned.
+    """
+    from cstar_mock import execute as runner
+    from cstar_mock import settings
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    with _told_in_one_line():
+        settings.load(**given)
+        try:
+            sys.exit(runner.execute(command, _as_options(given)))
+        except runner.CommandNotRun as error:
+            click.echo(f"cstar-mock: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+def _as_options(given: dict[str, Any]) -> list[str]:
+    """Return settings as they are written on the command line."""
+    options = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            options.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                options += [flag, str(one)]
+    return options
+
+
+def _announce(announcement: "Announcement") -> None:
     """Print what a developer needs next: the URL, the team ids, the keys, and a command to paste."""
+    url, teams = announcement.url, announcement.teams
     lines = [f"cstar-mock {VERSION} serves {url} (docs: {url}/docs)"]
+    if announcement.control_token is not None and announcement.control:
+        lines.append(f"control API: {url}/__admin, token {announcement.control_token.get_secret_value()}")
     if not teams:
         lines.append("No data set was loaded; `--dataset documented` loads the documented one.")
     for team in teams:
@@ -87,11 +125,7 @@ def _announce(url: str, teams: "Sequence[LoadedTeam]") -> None:
             f"    {prefix}  {key or 'made at its first load, shown only then'}" for prefix, key in team.keys.items()
         ]
     if teams and teams[0].keys["sk_live"]:
-        lines += [
-            "",
-            "  Try it:",
-            curl(url, teams[0]),
-        ]
+        lines += ["", "  Try it:", curl(url, teams[0])]
     click.echo("\n".join([*lines, ""]))
     sys.stdout.flush()
 
@@ -270,6 +304,7 @@ def _sentence(error: Exception) -> str | None:
     from cstar_mock.database import SchemaOutdated
     from cstar_mock.errors import StoreUnavailable
     from cstar_mock.keys import UnknownName
+    from cstar_mock.process import NotStarted
     from cstar_mock.server import CannotListen
 
     if isinstance(error, SchemaOutdated):
@@ -279,7 +314,7 @@ def _sentence(error: Exception) -> str | None:
         return f"the database can't be reached: {reason[0]}"
     if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
         return "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'"
-    if isinstance(error, ValueError | OSError | CannotListen | UnknownName):
+    if isinstance(error, ValueError | OSError | CannotListen | NotStarted | UnknownName):
         return str(error)
     return None
 

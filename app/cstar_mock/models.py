@@ -55,9 +55,10 @@ OPEN_STATUSES = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
 """The statuses that count as open [ours]."""
 
 KEY_PREFIXES = {
-    f"{kind}_{environment.value}": (key_type, environment)
-    for environment in Environment
-    for kind, key_type in (("sk", KeyType.SECRET), ("pk", KeyType.PUBLISHABLE))
+    "sk_live": (KeyType.SECRET, Environment.LIVE),
+    "sk_test": (KeyType.SECRET, Environment.TEST),
+    "pk_live": (KeyType.PUBLISHABLE, Environment.LIVE),
+    "pk_test": (KeyType.PUBLISHABLE, Environment.TEST),
 }
 """What the four prefixes of a key say [site]."""
 

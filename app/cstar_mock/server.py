@@ -3,23 +3,27 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from pydantic import SecretStr
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
+from cstar_mock.control.guard import is_loopback
 from cstar_mock.database import Database
 from cstar_mock.datasets import format as dataset_format
 from cstar_mock.datasets.load import LoadedTeam, load
@@ -36,12 +40,44 @@ class CannotListen(Exception):
     """The address can't be listened on."""
 
 
-def serve(settings: Settings, announce: Callable[[str, Sequence[LoadedTeam]], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What there is to know about a server that answers.
+
+    Attributes:
+        url: where it really is.
+        teams: the teams of its data sets.
+        control_token: what the control API asks for; None on a loopback address.
+        control: whether there is a control API.
+    """
+
+    url: str
+    teams: Sequence[LoadedTeam]
+    control_token: SecretStr | None
+    control: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of the ready file."""
+        token = self.control_token.get_secret_value() if self.control and self.control_token else None
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "url": self.url,
+            "admin_url": f"{self.url}/__admin" if self.control else None,
+            "admin_token": token,
+            "teams": [
+                {"id": team.id, "slug": team.slug, "dataset": team.dataset, "keys": team.keys} for team in self.teams
+            ],
+            "magic_keys": {name: key for team in self.teams for name, key in team.magic_keys.items()},
+        }
+
+
+def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     """Load the data sets, serve until SIGTERM or SIGINT, and leave nothing behind.
 
     Args:
         settings: the choices to serve by.
-        announce: called with the real URL and the teams once requests are answered.
+        announce: called once requests are answered.
 
     Raises:
         CannotListen: the port is taken, or the host is none of this machine.
@@ -50,23 +86,30 @@ def serve(settings: Settings, announce: Callable[[str, Sequence[LoadedTeam]], No
         StoreUnavailable: the database can't be reached.
     """
     logs.configure(settings.log_format, settings.log_level)
-    database = Database(settings.database)
-    database.prepare()
-    teams = load_datasets(database, settings.datasets)
+    if settings.ready_file is not None:
+        # A server that was killed may have left one: nobody is to find it and call a port that is not ours.
+        settings.ready_file.unlink(missing_ok=True)
+    if settings.control_token is None and not is_loopback(settings.host):
+        settings = settings.model_copy(update={"control_token": SecretStr(secrets.token_urlsafe(24))})
     listener = _listen(settings.host, settings.port)
-    url = _url(settings.host, listener)
-
-    def ready() -> None:
-        if settings.ready_file is not None:
-            write_ready_file(settings.ready_file, url, teams)
-        announce(url, teams)
-
+    database = Database(settings.database)
     try:
+        database.prepare()
+        teams = load_datasets(database, settings.datasets)
+        announcement = Announcement(
+            _url(settings.host, listener), teams, settings.control_token, control=settings.control
+        )
+
+        def ready() -> None:
+            if settings.ready_file is not None:
+                write_ready_file(settings.ready_file, announcement)
+            announce(announcement)
+
         if settings.workers == 1:
             _serve_here(settings, database, listener, ready)
         else:
             database.close()
-            _serve_by_workers(settings, listener, url, ready)
+            _serve_by_workers(settings, listener, announcement.url, ready)
     finally:
         listener.close()
         database.close()
@@ -98,18 +141,12 @@ def load_datasets(
     return teams
 
 
-def write_ready_file(path: Path, url: str, teams: Sequence[LoadedTeam]) -> None:
+def write_ready_file(path: Path, announcement: Announcement) -> None:
     """Write where the server is and who may call it, so that no reader ever sees half of it."""
-    content = {
-        "version": VERSION,
-        "pid": os.getpid(),
-        "url": url,
-        "teams": [{"id": team.id, "slug": team.slug, "dataset": team.dataset, "keys": team.keys} for team in teams],
-    }
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False) as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-    Path(file.name).replace(path)
+    content = json.dumps(announcement.as_json(), indent=2) + "\n"
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(content, encoding="utf-8")
+    half.replace(path)
 
 
 class _Server(uvicorn.Server):
@@ -146,6 +183,8 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
     # Workers are fresh processes: they read the settings from the environment.
     for name, value in settings.model_dump(mode="json", exclude_none=True, exclude={"dataset"}).items():
         os.environ[ENV_PREFIX + name.upper()] = str(value)
+    if settings.control_token is not None:
+        os.environ[f"{ENV_PREFIX}CONTROL_TOKEN"] = settings.control_token.get_secret_value()
     config = _config("cstar_mock.server:create_worker_app", workers=settings.workers)
     supervisor = Multiprocess(config, [listener])
     threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
@@ -176,12 +215,20 @@ def _config(app: ASGIApp | str, workers: int = 1) -> uvicorn.Config:
 def _wait_until_ready(url: str, ready: Callable[[], None]) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=1) as response:  # noqa: S310
-            if response.status == HTTPStatus.OK:
-                ready()
-                return
+        if _is_ready(url):
+            ready()
+            return
         time.sleep(0.05)
     sys.stderr.write("cstar-mock: the workers did not answer within a minute\n")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as response:  # noqa: S310  (our own URL)
+            return bool(response.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

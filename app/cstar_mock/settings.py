@@ -55,13 +55,13 @@ class Settings(BaseSettings):
     dataset: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description=f"Data set to load at the start, a name or a YAML file; repeatable (in the environment: "
-        f"separated by commas). Default: `{DOCUMENTED}` if no database is given, else none.",
+        f"separated by commas). Default: `{DOCUMENTED}` in memory, else none.",
     )
     workers: int = Field(
         1,
         ge=1,
         le=64,
-        description="Worker processes. More than one needs a database file and `--no-rate-limits`.",
+        description="Worker processes. More than one needs a database that is not in memory, and `--no-rate-limits`.",
     )
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
     secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")

@@ -22,7 +22,7 @@ from tests.conftest import COMMAND, Server, running
 
 from cstar_mock import VERSION, cli
 from cstar_mock.datasets.load import LoadedTeam
-from cstar_mock.server import write_ready_file
+from cstar_mock.server import Announcement, write_ready_file
 
 SCRIPT = str(Path(sys.executable).with_name("cstar-mock"))
 KEY = "sk_live_your_key"
@@ -65,11 +65,22 @@ def ended(server: Server, number: signal.Signals = signal.SIGTERM) -> int:
 
 def test_the_ready_file_says_where_the_server_is_and_who_may_call_it(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        assert list(server.ready) == ["version", "pid", "url", "teams"]
+        assert list(server.ready) == ["version", "pid", "url", "admin_url", "admin_token", "teams", "magic_keys"]
+        assert server.ready["admin_url"] == f"{server.url}/__admin"
+        assert server.ready["admin_token"] is None
+        assert set(server.ready["magic_keys"]) == {
+            "expired",
+            "revoked",
+            "rate-limited",
+            "internal-error",
+            "slow",
+            "other-team",
+        }
         assert server.ready["version"] == VERSION
         assert server.ready["pid"] == server.process.pid
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", server.url)
-        (team,) = server.ready["teams"]
+        team, neighbour = server.ready["teams"]
+        assert neighbour["slug"] == "acme-neighbour"
         assert list(team) == ["id", "slug", "dataset", "keys"]
         assert (team["slug"], team["dataset"]) == ("acme", "documented")
         assert team["keys"] == {prefix: f"{prefix}_your_key" for prefix in ("sk_live", "sk_test", "pk_live", "pk_test")}
@@ -82,9 +93,9 @@ def test_the_ready_file_appears_as_a_whole(tmp_path: Path) -> None:
     """Whoever has the old one open reads the old one to its end, and the new one is another file."""
     file = tmp_path / "ready.json"
     file.write_text("old")
-    teams = [LoadedTeam("id-1", "acme", "Acme", "documented", {"sk_live": None}, created=False)]
+    teams = [LoadedTeam("id-1", "acme", "Acme", "documented", {"sk_live": None}, {}, created=False)]
     with file.open() as old:
-        write_ready_file(file, "http://h:1", teams)
+        write_ready_file(file, Announcement("http://h:1", teams, None, control=True))
         assert old.read() == "old"
     assert json.loads(file.read_text())["teams"][0]["keys"] == {"sk_live": None}
     assert list(tmp_path.iterdir()) == [file]
@@ -186,7 +197,8 @@ def test_the_announcement_names_the_real_port_the_team_and_its_keys(tmp_path: Pa
         assert lines[0] == f"cstar-mock {VERSION} serves {server.url} (docs: {server.url}/docs)\n"
         assert urlsplit(server.url).port != 0
         printed = "".join(lines)
-        (team,) = server.ready["teams"]
+        team, neighbour = server.ready["teams"]
+        assert neighbour["slug"] == "acme-neighbour"
         assert f"team acme (documented): {team['id']}\n" in printed
         for prefix, key in team["keys"].items():
             assert f"    {prefix}  {key}\n" in printed

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 from tests.conftest import ROOT
 
 from cstar_mock import VERSION, cli, create_app
 from cstar_mock.database import SCHEMA_REVISION
 from cstar_mock.datasets.load import LoadedTeam
+from cstar_mock.server import Announcement
 from cstar_mock.settings import ENV_PREFIX, Settings
 
 FROZEN = ("--clock", "2025-12-10T14:30:00Z")
@@ -494,8 +496,10 @@ def test_a_long_load_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_the_announcement_has_what_a_developer_needs_next(capsys: pytest.CaptureFixture[str]) -> None:
     keys = {"sk_live": "sk_live_a", "sk_test": "sk_test_a", "pk_live": "pk_live_a", "pk_test": None}
-    cli._announce("http://h:1", [LoadedTeam("id-1", "acme", "Acme", "documented", keys, created=True)])  # noqa: SLF001
+    team = LoadedTeam("id-1", "acme", "Acme", "documented", keys, {}, created=True)
+    cli._announce(Announcement("http://h:1", [team], SecretStr("t0ken"), control=True))  # noqa: SLF001
     printed = capsys.readouterr().out
+    assert "http://h:1/__admin, token t0ken" in printed
     assert "http://h:1/docs" in printed
     assert "team acme (documented): id-1" in printed
     assert "sk_live_a" in printed
@@ -504,7 +508,7 @@ def test_the_announcement_has_what_a_developer_needs_next(capsys: pytest.Capture
 
 
 def test_the_announcement_of_an_empty_server_says_how_to_fill_it(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._announce("http://h:1", [])  # noqa: SLF001
+    cli._announce(Announcement("http://h:1", [], None, control=True))  # noqa: SLF001
     printed = capsys.readouterr().out
     assert "--dataset documented" in printed
     assert "curl" not in printed

@@ -34,7 +34,12 @@ class RuleList(Answer):
     faults: list[ShownRule]
 
 
-@router.get("/teams/{team}/faults", operation_id="listFaults", responses=described(HTTPStatus.NOT_FOUND))
+@router.get(
+    "/teams/{team}/faults",
+    operation_id="listFaults",
+    response_model_exclude_unset=True,
+    responses=described(HTTPStatus.NOT_FOUND),
+)
 async def list_(owned: Owned, team: TeamName) -> RuleList:
     """List a team's rules with their counts."""
     state = await owned.database.read(teams.get, team)
@@ -44,6 +49,7 @@ async def list_(owned: Owned, team: TeamName) -> RuleList:
 @router.put(
     "/teams/{team}/faults",
     operation_id="setFaults",
+    response_model_exclude_unset=True,
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
@@ -57,6 +63,7 @@ async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
     "/teams/{team}/faults",
     status_code=201,
     operation_id="addFaults",
+    response_model_exclude_unset=True,
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def post(owned: Owned, team: TeamName, body: Rules) -> RuleList:

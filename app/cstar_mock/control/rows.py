@@ -258,7 +258,7 @@ def _add_routes(kind: _Kind) -> None:
         owned: Owned,
         team: TeamName,
         id: Id,  # noqa: A002
-        body: kind.change,  # type: ignore[valid-type,name-defined]
+        body: kind.change,  # type: ignore[name-defined]
         environment: InEnvironment = Environment.TEST,
     ) -> Any:
         return await owned.database.write(_change, team, environment, kind, id, body)

@@ -356,6 +356,10 @@ class TeamData(TeamContent):
     keys: Keys = Keys()
     magic_keys: dict[Slug, MagicKey] = {}
 
+    def given_keys(self) -> dict[str, str | None]:
+        """Return the keys that the content names, by prefix, in the order in which they are always shown."""
+        return {prefix: getattr(self.keys, prefix) for prefix in KEY_PREFIXES}
+
     def origin(self) -> dict[str, Any]:
         """Return what is kept of this content, to tell it from any other and to go back to it.
 
@@ -482,6 +486,8 @@ def _sentence(message: str, kind: str, value: object) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return "is no known field"
+    if kind in {"model_attributes_type", "model_type", "dict_type"}:
+        return "must be an object"
     message = message.removeprefix("Value error, ")
     if isinstance(value, str | int | float) and repr(value) not in message:
         message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"

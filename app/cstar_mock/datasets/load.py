@@ -165,7 +165,7 @@ def _create_keys(connection: Connection, team_id: str, team: TeamData, now: Inst
     Raises:
         DatasetError: a given key exists already.
     """
-    given = team.keys.model_dump()
+    given = team.given_keys()
     keys: dict[str, str] = {prefix: given[prefix] or ids.new_key(prefix) for prefix in KEY_PREFIXES}
     rows: list[tuple[Location, str, str | None, MagicKey | None]] = [
         *((("keys", prefix), key, None, None) for prefix, key in keys.items()),
@@ -306,7 +306,7 @@ def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bo
     ).all()
     if len(known) == 1 and (known[0].id, known[0].origin) == (team_id, team.origin()):
         magic_keys = {label: key.key for label, key in team.magic_keys.items()}
-        return LoadedTeam(team_id, team.slug, known[0].name, dataset, team.keys.model_dump(), magic_keys, created=False)
+        return LoadedTeam(team_id, team.slug, known[0].name, dataset, team.given_keys(), magic_keys, created=False)
     if known and not replace:
         raise DatasetError(
             [

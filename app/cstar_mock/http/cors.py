@@ -18,6 +18,8 @@ EXPOSED = (
     "X-RateLimit-Reset",
     "X-RateLimit-Window",
     "Retry-After",
+    "Preference-Applied",
+    "X-Cstar-Mock-Hint",
 )
 """Response headers that a script may read."""
 
@@ -30,7 +32,7 @@ class ApiCORSMiddleware(CORSMiddleware):
     """Starlette's CORS, for `/api/` alone."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED)
+        super().__init__(app, allow_origins=["*"], allow_methods=["GET"], allow_headers=["*"], expose_headers=EXPOSED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -40,7 +42,10 @@ class ApiCORSMiddleware(CORSMiddleware):
             await self.app(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a preflight with 204: it has no body, so it needs no envelope."""
+        """Answer a preflight with 204, which has no body and so needs no envelope.
+
+        One that asks for another method gets the same answer: the browser sees that only GET is allowed.
+        """
         headers = super().preflight_response(request_headers).headers
         allowed = {name: value for name, value in headers.items() if not name.startswith("content-")}
         return Response(status_code=204, headers=allowed)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, distinct, select
+from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, select
 
 from cstar_mock.api.analytics import metrics, periods, service
 from cstar_mock.api.analytics.metrics import Metric, in_scope
@@ -12,7 +12,6 @@ from cstar_mock.clock import MINUTE, Instant
 from cstar_mock.models import CsatResponse, Scope, Ticket
 
 _MEMBER: ColumnElement[str] = bindparam("member_id", type_=String)
-_WRITERS = distinct(Ticket.customer_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def explain_overview(connection: Connection, scope: Scope, period: Period, now: 
         (
             metrics.CUSTOMERS_ACTIVE,
             given.customers.active,
-            _rows(metrics.CUSTOMERS_ACTIVE, _WRITERS),
+            _rows(metrics.CUSTOMERS_ACTIVE, Ticket.customer_id).distinct(),
         ),
         (metrics.CUSTOMERS_NEW, given.customers.new, _rows(metrics.CUSTOMERS_NEW)),
         (metrics.CSAT_AVERAGE, given.csat.average, _rows(csat, CsatResponse.id, CsatResponse.score)),

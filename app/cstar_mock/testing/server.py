@@ -1,0 +1,103 @@
+"""A server for tests: in a process of its own, in this process, or one that runs already."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from cstar_mock.process import serve
+from cstar_mock.testing.team import Control, Environment, Team
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+class Server:
+    """A server to take teams from.
+
+    Attributes:
+        url: its origin.
+        app: the ASGI application if it runs in this process, for `httpx.ASGITransport`; else None.
+    """
+
+    def __init__(self, url: str, client: httpx2.Client, app: "ASGIApp | None" = None) -> None:
+        self.url = url
+        self.app = app
+        self._control = Control(client)
+
+    def create_team(self, *, environment: Environment = "test", **content: Any) -> Team:
+        """Create a team: `create_team(dataset="busy")`, `create_team(clock="2025-12-10T14:30:00Z")`.
+
+        Args:
+            environment: which of its two environments the test is about.
+            content: `name`, `slug`, `dataset`, `answers`, `clock`, as `POST /__admin/teams` takes them.
+
+        Raises:
+            Refused: the content is not allowed, or contradicts itself.
+        """
+        created: Mapping[str, Any] = self._control.call("POST", "/teams", content)
+        return Team(self._control, self.url, created, environment)
+
+    @contextmanager
+    def team(self, **content: Any) -> Iterator[Team]:
+        """Create a team as `create_team` does, and delete it at the end of the block."""
+        created = self.create_team(**content)
+        try:
+            yield created
+        finally:
+            created.delete()
+
+    def reset(self) -> None:
+        """Put every team back to what it was created from."""
+        self._control.call("POST", "/reset")
+
+
+@contextmanager
+def server(*options: str) -> Iterator[Server]:
+    """Run a server until the end of the block, without a data set unless an option names one.
+
+    Args:
+        options: options of `cstar-mock serve`.
+
+    Raises:
+        NotStarted: the server did not start.
+    """
+    given = options if "--dataset" in options else ("--dataset", "empty", *options)
+    with serve(*given) as process, connected(process.url, process.ready["admin_token"]) as connection:
+        yield connection
+
+
+@contextmanager
+def connected(url: str, token: str | None = None) -> Iterator[Server]:
+    """Use a server that runs already, until the end of the block."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with httpx2.Client(base_url=url, headers=headers, timeout=30) as client:
+        yield Server(url, client)
+
+
+def running_already() -> "tuple[str, str | None] | None":
+    """Return URL and token of the server that `cstar-mock exec` has started around this process, if it has."""
+    url = os.environ.get("CSTAR_BASE_URL")
+    if url is None or "CSTAR_ADMIN_URL" not in os.environ:
+        return None
+    return url, os.environ.get("CSTAR_ADMIN_TOKEN")
+
+
+@contextmanager
+def in_process(**settings: Any) -> Iterator[Server]:
+    """Make an application in this process, without a socket, until the end of the block.
+
+    Args:
+        settings: settings of `cstar-mock serve`: `in_process(rate_limits=False)`.
+    """
+    from starlette.testclient import TestClient  # noqa: PLC0415  (not needed for a server in another process)
+
+    from cstar_mock import create_app  # noqa: PLC0415
+    from cstar_mock.settings import Settings  # noqa: PLC0415
+
+    url = "http://127.0.0.1"
+    app = create_app(Settings(**settings))
+    with TestClient(app, base_url=url) as client:
+        yield Server(url, client, app)

@@ -1,0 +1,282 @@
+"""A team of a test's own: its keys, rows, clock, faults, limits and requests, as Python objects."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+import httpx2
+
+Environment: TypeAlias = Literal["live", "test"]
+Row: TypeAlias = dict[str, Any]
+"""A row as the control API shows it: `{"id": "tkt_…", "createdAt": "2025-12-10T14:30:00Z", …}`."""
+
+
+class Refused(Exception):
+    """The control API refused a request; the message says which field, which value, and why."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status = status
+        super().__init__(detail)
+
+
+class Control:
+    """The control API of one server."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """Send a request, and return the content of the answer.
+
+        Raises:
+            Refused: the answer is a problem.
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        response = self._client.request(method, f"/__admin{path}", json=body, params=given)
+        if response.is_success:
+            return response.json() if response.content else None
+        raise Refused(response.status_code, f"{method} {path}: {response.json()['detail']}")
+
+
+class Team:
+    """One team, isolated from all others.
+
+    Attributes:
+        base_url: the server's origin, for a client's `baseUrl`.
+        team_id: the team's UUID.
+        environment: which of its two environments `secret_key`, `publishable_key` and `given` are about.
+        keys: all four keys by prefix.
+        clock: its clock.
+        faults: its fault rules.
+        rate_limits: its rate limits.
+        requests: what clients sent.
+    """
+
+    def __init__(self, control: Control, base_url: str, created: Mapping[str, Any], environment: Environment) -> None:
+        self._control = control
+        self.base_url = base_url
+        self.team_id: str = created["id"]
+        self.slug: str = created["slug"]
+        self.environment = environment
+        self.keys: dict[str, str] = created["keys"]
+        path = f"/teams/{self.team_id}"
+        self.clock = Clock(control, path)
+        self.faults = Faults(control, path)
+        self.rate_limits = RateLimits(control, path)
+        self.requests = Requests(control, path)
+
+    @property
+    def secret_key(self) -> str:
+        """The secret key of the environment."""
+        return self.keys[f"sk_{self.environment}"]
+
+    @property
+    def publishable_key(self) -> str:
+        """The publishable key of the environment."""
+        return self.keys[f"pk_{self.environment}"]
+
+    @property
+    def url(self) -> str:
+        """Where the team's endpoints are: add `/analytics/overview`."""
+        return f"{self.base_url}/api/v1/teams/{self.team_id}"
+
+    def given(
+        self,
+        *,
+        overview: Mapping[str, Any] | None = None,
+        agents: Sequence[Mapping[str, Any]] | None = None,
+        members: Sequence[Mapping[str, Any]] = (),
+        customers: Sequence[Mapping[str, Any]] = (),
+        tickets: Sequence[Mapping[str, Any]] = (),
+        csat_responses: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, list[Row]]:
+        """Say what the API must answer, or which rows there are.
+
+        Args:
+            overview: figures in the documented shape, those left out may be anything; replaces all rows.
+            agents: figures in the documented shape; replaces all rows.
+            members: rows to add, in the control API's shape.
+            customers: rows to add.
+            tickets: rows to add.
+            csat_responses: rows to add.
+
+        Returns:
+            The rows that were added, by kind, with their ids.
+
+        Raises:
+            Refused: figures contradict each other, or a row breaks a rule.
+        """
+        answers = {"overview": overview, "agents": agents}
+        if overview is not None or agents is not None:
+            wanted = {name: figures for name, figures in answers.items() if figures is not None}
+            self._control.call("PUT", f"/teams/{self.team_id}/answers", {"environment": self.environment, **wanted})
+        kinds = {"members": members, "customers": customers, "tickets": tickets, "csat-responses": csat_responses}
+        return {kind: self._create(kind, rows) for kind, rows in kinds.items() if rows}
+
+    def change(self, kind: str, id_: str, **changes: Any) -> Row:
+        """Change a row: `cstar.change("tickets", "tkt_1", status="resolved")`.
+
+        Raises:
+            Refused: there is no such row, or the change would break a rule.
+        """
+        path = f"/teams/{self.team_id}/{kind}/{id_}"
+        changed: Row = self._control.call("PATCH", path, changes, environment=self.environment)
+        return changed
+
+    def rows(self, kind: str, **equal: Any) -> list[Row]:
+        """Return up to 1,000 rows of a kind, by id: `cstar.rows("tickets", status="open")`."""
+        path = f"/teams/{self.team_id}/{kind}"
+        page = self._control.call("GET", path, environment=self.environment, limit=1000, **equal)
+        items: list[Row] = page["items"]
+        return items
+
+    def create_key(self, prefix: str = "sk_test", **options: Any) -> str:
+        """Create a further key: `cstar.create_key("sk_test", expiresAt="+1h", rateLimit=2, name="slow")`."""
+        created = self._control.call("POST", f"/teams/{self.team_id}/keys", {"prefix": prefix, **options})
+        return str(created["key"])
+
+    def explain(self, endpoint: Literal["overview", "agents"] = "overview", period: str | None = None) -> Any:
+        """Return where each figure comes from: its definition, its SQL, the ids of its rows."""
+        return self._control.call(
+            "GET", f"/teams/{self.team_id}/explain/{endpoint}", environment=self.environment, period=period
+        )
+
+    def reset(self) -> None:
+        """Go back to what the team was created from: rows, clock, limits, faults, keys, counters, journal."""
+        self._control.call("POST", f"/teams/{self.team_id}/reset")
+
+    def delete(self) -> None:
+        """Delete the team with all that it owns."""
+        self._control.call("DELETE", f"/teams/{self.team_id}")
+
+    def _create(self, kind: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        path = f"/teams/{self.team_id}/{kind}"
+        created: list[Row] = self._control.call("POST", path, [dict(row) for row in rows], environment=self.environment)
+        return created
+
+
+class _Part:
+    def __init__(self, control: Control, team: str) -> None:
+        self._control = control
+        self._team = team
+
+
+class Clock(_Part):
+    """The team's clock."""
+
+    def now(self) -> datetime:
+        """Return the team's present time."""
+        return datetime.fromisoformat(self._control.call("GET", f"{self._team}/clock")["now"])
+
+    def freeze(self, instant: datetime | str | None = None) -> None:
+        """Stop the clock, by default where it stands."""
+        if isinstance(instant, datetime):
+            instant = instant.astimezone(UTC).isoformat()
+        body = {"action": "freeze"} if instant is None else {"action": "freeze", "instant": instant}
+        self._control.call("PUT", f"{self._team}/clock", body)
+
+    def advance(self, by: timedelta | str | None = None, **units: float) -> None:
+        """Move the clock ahead: `advance(days=7)`, `advance(timedelta(hours=1))`, `advance("PT1H")`."""
+        if not isinstance(by, str):
+            by = f"PT{int(((by or timedelta()) + timedelta(**units)).total_seconds())}S"
+        self._control.call("PUT", f"{self._team}/clock", {"action": "advance", "by": by})
+
+    def reset(self) -> None:
+        """Let the clock tell real time again."""
+        self._control.call("PUT", f"{self._team}/clock", {"action": "reset"})
+
+
+class Faults(_Part):
+    """The team's fault rules."""
+
+    def next(self, status: int | str, *, times: int = 1, retry_after: int | None = None, **rule: Any) -> None:
+        """Let the next requests fail: `next(429, times=2, retry_after=1)`, `next("internal_error")`.
+
+        Args:
+            status: any status, or a documented error by its name.
+            times: how many requests fail before all is well again.
+            retry_after: seconds in `Retry-After`.
+            rule: further fields of the rule, such as `match={"endpoint": "agents"}`.
+        """
+        if retry_after is not None:
+            rule["retryAfter"] = retry_after
+        self.add({"status": status, "failRequestCount": times, **rule})
+
+    def break_next(self, fault: str, *, times: int = 1, **rule: Any) -> None:
+        """Break the next connections: `break_next("CONNECTION_RESET_BY_PEER")`."""
+        self.add({"fault": fault, "failRequestCount": times, **rule})
+
+    def add(self, *rules: Mapping[str, Any]) -> None:
+        """Add rules behind those there are."""
+        self._control.call("POST", f"{self._team}/faults", [dict(rule) for rule in rules])
+
+    def set(self, *rules: Mapping[str, Any]) -> None:
+        """Put rules in the place of those there are."""
+        self._control.call("PUT", f"{self._team}/faults", [dict(rule) for rule in rules])
+
+    def list(self) -> list[dict[str, Any]]:
+        """Return the rules, with how many requests each has seen and failed."""
+        rules: list[dict[str, Any]] = self._control.call("GET", f"{self._team}/faults")["faults"]
+        return rules
+
+    def clear(self) -> None:
+        """Remove all rules."""
+        self._control.call("DELETE", f"{self._team}/faults")
+
+
+class RateLimits(_Part):
+    """The team's rate limits."""
+
+    def set(self, **limits: Any) -> None:
+        """Set limits: `set(secret=2, window=60)`, `set(enabled=False)`."""
+        self._control.call("PUT", f"{self._team}/rate-limits", limits)
+
+    def reset_counters(self) -> None:
+        """Begin new windows for all keys."""
+        self._control.call("DELETE", f"{self._team}/rate-limits/counters")
+
+
+class Requests(_Part):
+    """What clients sent."""
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return the requests, the newest first."""
+        return self.find()
+
+    def find(self, **criteria: Any) -> list[dict[str, Any]]:
+        """Return the requests that are like this: `find(endpoint="overview", status=429)`."""
+        found: list[dict[str, Any]] = self._control.call("POST", f"{self._team}/requests/find", criteria)["requests"]
+        return found
+
+    def count(self, **criteria: Any) -> int:
+        """Count the requests that are like this."""
+        return int(self._control.call("POST", f"{self._team}/requests/count", criteria)["count"])
+
+    def assert_count(self, expected: int, **criteria: Any) -> None:
+        """Assert how many requests were like this; if not, say what came instead.
+
+        Raises:
+            AssertionError: listing every request of the team, those that match marked.
+        """
+        matching = {entry["id"] for entry in self.find(**criteria)}
+        if len(matching) == expected:
+            return
+        wanted = ", ".join(f"{name}={value!r}" for name, value in criteria.items()) or "any"
+        lines = [f"expected {expected} requests ({wanted}), but there were {len(matching)}"]
+        entries = self.all()
+        lines += [f"  {'*' if entry['id'] in matching else ' '} {_line(entry)}" for entry in reversed(entries)]
+        if not entries:
+            lines.append("  no request came at all")
+        raise AssertionError("\n".join(lines))
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self._control.call("DELETE", f"{self._team}/requests")
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    request, response = entry["request"], entry["response"]
+    query = f"?{request['query']}" if request["query"] else ""
+    outcome = f"{response['status'] or 'connection broken'}"
+    details = " ".join(str(response[name]) for name in ("code", "fault") if response[name])
+    return f"{request['method']} {request['path']}{query} -> {outcome} {details}".rstrip()
