@@ -15,6 +15,9 @@ import click
 
 from cstar_mock import VERSION
 
+ENV_PREFIX = "CSTAR_MOCK_"
+"""What every variable begins with; `settings` has the same, and is slow to import."""
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -36,8 +39,6 @@ class _ServeCommand(click.Command):
 
 def _option(name: str, field: "FieldInfo") -> click.Option:
     """Return the option of a setting. Values are checked by the settings, as those of the environment are."""
-    from cstar_mock.settings import ENV_PREFIX
-
     flag = f"--{name.replace('_', '-')}"
     variable = ENV_PREFIX + name.upper()
     shown = f"{field.description} [{variable}"
@@ -61,7 +62,14 @@ def main() -> None:
     sys.exit(status)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "auto_envvar_prefix": ENV_PREFIX.rstrip("_"),
+        "show_default": True,
+    }
+)
 @click.version_option(VERSION, prog_name="cstar-mock")
 def cli() -> None:
     """CStar's Analytics API on your machine: exact answers, computed from real rows."""
@@ -74,7 +82,7 @@ def serve(**options: Any) -> None:
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with _told_in_one_line():
-        server.serve(settings.load(**given), _announce)
+        server.serve(settings.load(other_variables=_command_variables(), **given), _announce)
 
 
 @cli.command(cls=_ServeCommand, name="exec")
@@ -90,7 +98,7 @@ def execute(command: tuple[str, ...], **options: Any) -> None:
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with _told_in_one_line():
-        settings.load(**given)
+        settings.load(other_variables=_command_variables(), **given)
         try:
             sys.exit(runner.execute(command, _as_options(given)))
         except runner.CommandNotRun as error:
@@ -136,6 +144,18 @@ def curl(url: str, team: "LoadedTeam") -> str:
     return f'  curl -H "Authorization: Bearer {team.keys["sk_live"]}" "{overview}"'
 
 
+def _command_variables() -> list[str]:
+    """Return the variables of the commands' own options: `CSTAR_MOCK_GENERATE_TICKETS`, …."""
+    variables: list[str] = []
+    pending: list[tuple[str, click.Command]] = [(ENV_PREFIX.rstrip("_"), cli)]
+    while pending:
+        prefix, command = pending.pop()
+        variables += [f"{prefix}_{option.name}".upper() for option in command.params if option.name]
+        if isinstance(command, click.Group):
+            pending += [(f"{prefix}_{name}", sub) for name, sub in command.commands.items()]
+    return variables
+
+
 _DATABASE = click.option(
     "--database",
     envvar="CSTAR_MOCK_DATABASE",
@@ -169,13 +189,17 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
 @_DATABASE
 def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: bool, database: str) -> None:
     """Make a team with any number of tickets, spread over a quarter as a support desk sees them."""
-    from cstar_mock.datasets.format import parse
+    from cstar_mock.datasets.format import DatasetError, parse
     from cstar_mock.datasets.load import load as load_dataset
 
     team = {"slug": slug, "clock": clock, "live": {"recipes": [{"tickets": tickets, "seed": seed}]}}
     with _opened(database) as store:
-        dataset = parse({"dataset": "generated", "teams": [team]})
-        _show_teams(store.write_now(load_dataset, dataset, replace=replace, progress=_Progress()))
+        try:
+            dataset = parse({"dataset": "generated", "teams": [team]})
+            _show_teams(store.write_now(load_dataset, dataset, replace=replace, progress=_Progress()))
+        except DatasetError as error:
+            # There is no file whose line and field could be named.
+            raise click.ClickException(error.problems[0].message) from None
 
 
 @cli.group()
@@ -264,7 +288,7 @@ def openapi(output: Path | None) -> None:
     from cstar_mock import create_app, settings
 
     with _told_in_one_line():
-        _print_json(create_app(settings.load()).openapi(), output)
+        _print_json(create_app(settings.load(other_variables=_command_variables())).openapi(), output)
 
 
 @cli.command()
@@ -326,7 +350,10 @@ def _opened(url: str, *, prepare: bool = True) -> Iterator["Database"]:
     from cstar_mock.database import Database
 
     with _told_in_one_line():
-        database = Database(settings.load(database=url).database)
+        chosen = settings.load(other_variables=_command_variables(), database=url)
+        if chosen.in_memory:
+            raise click.ClickException("--database: in memory, all would be lost at once; give sqlite:///FILE")
+        database = Database(chosen.database)
         try:
             if prepare:
                 database.prepare()

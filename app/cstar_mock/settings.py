@@ -6,6 +6,7 @@ wins over the variable, the variable over the default.
 
 import difflib
 import os
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -137,21 +138,25 @@ class SettingsError(ValueError):
     """A setting that can't be used; the message is one line that says which, and what is allowed."""
 
 
-def load(**options: Any) -> Settings:
+def load(*, other_variables: Collection[str] = (), **options: Any) -> Settings:
     """Read the settings from the environment, and from options, which win.
+
+    Args:
+        other_variables: variables that are no settings, but mean something to a command.
+        options: values by the names of the settings.
 
     Raises:
         SettingsError: a value is not allowed, or the environment has a `CSTAR_MOCK_…` that is no setting.
     """
-    _refuse_unknown_variables()
+    _refuse_unknown_variables(other_variables)
     try:
         return Settings(**options)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentences(error, options))) from None
 
 
-def _refuse_unknown_variables() -> None:
-    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+def _refuse_unknown_variables(others: Collection[str]) -> None:
+    known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), *others]
     for variable in os.environ:
         if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known:
             close = difflib.get_close_matches(variable.upper(), known, n=1)

@@ -77,6 +77,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UnknownRow, _not_found)
     app.add_exception_handler(StoreUnavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _crash)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
@@ -113,6 +114,10 @@ async def _unavailable(_request: Request, _error: Exception) -> Response:
     response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the store can't be reached")
     response.headers["Retry-After"] = "1"
     return response
+
+
+async def _crash(_request: Request, _error: Exception) -> Response:
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says why")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
