@@ -94,13 +94,4 @@ async def explain_agents(
 
 
 def _shown(explanation: Explanation) -> ExplainedFigure:
-    return ExplainedFigure(
-        figure=explanation.figure,
-        value=explanation.value,
-        definition=explanation.definition,
-        source=explanation.source,
-        sql=explanation.sql,
-        parameters=explanation.parameters,
-        ids=explanation.ids,
-        values=explanation.values,
-    )
+    return ExplainedFigure.model_validate(explanation, from_attributes=True)
