@@ -108,7 +108,12 @@ class KeyRing:
 
 def digest(key: str) -> bytes:
     """Return what is stored of a key: its SHA-256 digest."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return digest_of(key.encode("utf-8", "surrogateescape"))
+
+
+def digest_of(value: bytes) -> bytes:
+    """Return the SHA-256 digest of bytes that are, or contain, a key."""
+    return hashlib.sha256(value).digest()
 
 
 def bearer_token(headers: Headers) -> str | None:

@@ -54,13 +54,30 @@ async def any_key(request: Request) -> Caller:
     services = services_of(request)
     context = context_of(request.scope)
     caller = await _authenticate(request.scope, services, context)
+    count(services, context, caller)
+    await _fail_if_asked_to(request.scope, services, context, caller)
+    return caller
+
+
+def count(services: Services, context: RequestContext, caller: Caller) -> None:
+    """Count the request against the limit of its key.
+
+    Raises:
+        RateLimitExceeded: the key has used up its limit.
+    """
     context.caller = caller
     if services.settings.rate_limits:
         context.rate_limit = services.rate_limiter.count(caller)
         if context.rate_limit is not None and context.rate_limit.exceeded:
             raise rate_limit.exceeded(context.rate_limit)
-    await _fail_if_asked_to(request.scope, services, context, caller)
-    return caller
+
+
+def concerned_by_faults(scope: Scope, caller: Caller) -> bool:
+    """Whether a fault rule of the team may decide about such a request."""
+    if not caller.faults:
+        return False
+    request = _fault_request(scope, caller)
+    return any(active.rule.matches(request) for active in caller.faults)
 
 
 async def secret_key(request: Request) -> Caller:

@@ -2,13 +2,13 @@
 
 from typing import Any, Generic, Literal, TypeVar, get_args
 
-from fastapi import Request
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.responses import Response
+from starlette.types import Scope
 
 from cstar_mock import clock
-from cstar_mock.api.dependencies import services_of
+from cstar_mock.api.dependencies import Services
 from cstar_mock.http.context import context_of
 
 T = TypeVar("T")
@@ -41,10 +41,10 @@ class SuccessWithMeta(Success[T], Generic[T]):
     meta: Meta
 
 
-def success(request: Request, data: bytes) -> Response:
+def success(scope: Scope, services: Services, data: bytes) -> Response:
     """Answer 200 with data that are JSON already."""
     meta = b""
-    if services_of(request).settings.success_meta:
-        context = context_of(request.scope)
+    if services.settings.success_meta:
+        context = context_of(scope)
         meta = b',"meta":' + to_json({"requestId": context.request_id, "timestamp": clock.iso(context.now())})
     return Response(b'{"success":true,"data":%s%s}' % (data, meta), media_type="application/json")

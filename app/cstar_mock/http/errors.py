@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cstar_mock import errors
-from cstar_mock.errors import ApiError
+from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.faults import CannedAnswer
 from cstar_mock.http.context import context_of
 
@@ -19,7 +19,7 @@ _log = logging.getLogger("cstar_mock.requests")
 def install(app: FastAPI) -> None:
     """Let the application answer every exception with the envelope; crashes are `http.context`'s."""
     app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded)
+    app.add_exception_handler(RateLimitExceeded, rate_limit_exceeded)
     app.add_exception_handler(CannedAnswer, _canned_answer)
     app.add_exception_handler(HTTPException, _routing_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -34,7 +34,7 @@ def _answer(request: Request, error: ApiError) -> Response:
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
-    if error.kind is errors.SERVICE_UNAVAILABLE:
+    if isinstance(error, StoreUnavailable):
         _log.error("the store can't be reached: %s", error.__cause__)
     return _answer(request, error)
 
@@ -48,7 +48,8 @@ async def _canned_answer(_request: Request, error: Exception) -> Response:
     return JSONResponse(error.body, error.status, error.headers)
 
 
-async def _rate_limit_exceeded(request: Request, _error: Exception) -> Response:
+async def rate_limit_exceeded(request: Request, _error: Exception) -> Response:
+    """Answer a request over its key's limit with the documented 429."""
     status = context_of(request.scope).rate_limit
     assert status is not None  # noqa: S101  (the request is counted before slowapi's exception is raised)
     seconds = status.retry_after

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from cstar_mock.api.analytics import periods, service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
-from cstar_mock.api.dependencies import secret_key, services_of
+from cstar_mock.api.dependencies import concerned_by_faults, secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.api.success import success
 from cstar_mock.models import Scope
@@ -36,8 +36,10 @@ def create_router(settings: Settings) -> APIRouter:
         if data is None:
             scope = Scope(caller.team_id, caller.environment)
             data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
-            services.remembered.put(question, caller.clock, data)
-        return success(request, data)
+            services.remembered.put(question, caller, data)
+        if not concerned_by_faults(request.scope, caller):
+            services.remembered.link(request.scope, caller, question)
+        return success(request.scope, services, data)
 
     @router.get(
         "/overview",

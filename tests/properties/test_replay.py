@@ -1,0 +1,168 @@
+"""The replay lane is invisible: random histories through both doors get equal answers, headers included."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, update
+from starlette.testclient import TestClient
+
+from cstar_mock import Settings, create_app, keys, teams
+from cstar_mock.api.remembered import Remembered
+from cstar_mock.database import Database
+from cstar_mock.datasets.load import reset_team
+from cstar_mock.faults import FaultRule
+from cstar_mock.models import ApiKey, CsatResponse
+from cstar_mock.server import load_datasets
+
+KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
+QUERIES = ("", "?period=week", "?period=day", "?period=x", "?other=1")
+LIMIT = 8
+
+requests = st.tuples(
+    st.just("get"),
+    st.sampled_from(("overview", "overview", "overview", "agents")),
+    st.sampled_from(QUERIES[:1] * 6 + QUERIES),
+    st.sampled_from(KEYS[:1] * 14 + KEYS),
+    st.sampled_from((*[{}] * 10, {"Prefer": "code=503"}, {"Origin": "https://a.example"})),
+)
+WRITES = ("delete a response", "advance", "freeze", "limit", "fault", "no fault", "revoke", "reset", "second")
+writes = st.tuples(st.sampled_from(WRITES))
+histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8, max_size=30)
+
+
+class _Forgetful(Remembered):
+    """Remembers nothing: every request goes through the router, and is computed."""
+
+    def get(self, _question: Any) -> None:
+        return None
+
+    def replay(self, _scope: Any) -> None:
+        return None
+
+
+class _Doors:
+    """Two applications over one database file, one of them without a memory, and a third hand that writes to it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.second = 1_800_000_000
+        monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
+        monkeypatch.setattr("cstar_mock.faults.asyncio.sleep", _no_sleep)
+        url = f"sqlite:///{folder}/shared.db"
+        self.databases = [Database(url) for _ in range(3)]
+        self.databases[0].prepare()
+        self.team = load_datasets(self.databases[0], ["documented"])[0].id
+        self.writer = self.databases[2]
+        self.clients: list[TestClient] = []
+        for database, memory in zip(self.databases, (Remembered, _Forgetful), strict=False):
+            monkeypatch.setattr("cstar_mock.application.Remembered", memory)
+            self.clients.append(TestClient(create_app(Settings(secret_rate_limit=LIMIT), database)))
+
+    def start_over(self) -> None:
+        """Begin a new history: the team as it was, and new rate-limit windows."""
+        self.writer.write_now(reset_team, self.team)
+        self.second += 10_000
+
+    def get(self, name: str, query: str, key: str, headers: dict[str, str]) -> None:
+        """Ask both, and compare."""
+        path = f"/api/v1/teams/{self.team}/analytics/{name}{query}"
+        answers = [client.get(path, headers={"Authorization": f"Bearer {key}", **headers}) for client in self.clients]
+        first, second = ((answer.status_code, _told(answer.headers), _body(answer.text)) for answer in answers)
+        assert first == second
+
+    def write(self, what: str) -> None:
+        """Write to the team from outside."""
+        work: dict[str, Any] = {
+            "advance": lambda connection: teams.advance(connection, self.team, 3_600_000_000),
+            "freeze": lambda connection: teams.freeze(connection, self.team, 1_765_377_000_000_000),
+            "limit": lambda connection: teams.set_rate_limits(connection, self.team, {"secret": 2, "window": 60}),
+            "fault": lambda connection: teams.set_faults(
+                connection, self.team, [FaultRule.model_validate({"status": 500, "probability": 0.5})]
+            ),
+            "no fault": lambda connection: teams.set_faults(connection, self.team, []),
+            "reset": lambda connection: reset_team(connection, self.team),
+            "revoke": lambda connection: keys.revoke(connection, keys.list_(connection, self.team)[0].id),
+            "delete a response": self._delete_a_response,
+        }
+        if what == "second":
+            self.second += 1_000
+        else:
+            self.writer.write_now(work[what])
+
+    def _delete_a_response(self, connection: Any) -> None:
+        id_ = connection.scalar(CsatResponse.__table__.select().with_only_columns(CsatResponse.id).limit(1))
+        connection.execute(delete(CsatResponse).where(CsatResponse.id == id_))
+
+
+async def _no_sleep(_seconds: float) -> None:
+    pass
+
+
+def _told(headers: Any) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers.items() if name != "x-request-id"]
+
+
+def _body(text: str) -> Any:
+    return json.loads(re.sub(r"req_[A-Za-z0-9]{12}", "req_", text))
+
+
+@pytest.fixture(name="doors")
+def _doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Doors]:
+    doors = _Doors(tmp_path, monkeypatch)
+    yield doors
+    for database in doors.databases:
+        database.close()
+
+
+def test_random_histories_get_equal_answers_through_both_doors(doors: _Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    replayed = 0
+    original = Remembered.replay
+
+    def counted(remembered: Remembered, scope: Any) -> Any:
+        nonlocal replayed
+        found = original(remembered, scope)
+        replayed += found is not None
+        return found
+
+    monkeypatch.setattr(Remembered, "replay", counted)
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(history=histories)
+    def histories_agree(history: list[Any]) -> None:
+        doors.start_over()
+        for action, *arguments in history:
+            if action == "get":
+                doors.get(*arguments)
+            else:
+                doors.write(action)
+
+    histories_agree()
+    # A lane that nobody takes would agree with everything.
+    assert replayed > 100
+
+
+def test_a_replayed_request_is_recorded_and_has_an_id_of_its_own(doors: _Doors) -> None:
+    client = doors.clients[0]
+    path = f"/api/v1/teams/{doors.team}/analytics/overview"
+    ids = {
+        client.get(path, headers={"Authorization": "Bearer sk_live_your_key"}).headers["X-Request-Id"] for _ in range(3)
+    }
+    journal = client.app.state.services.journal  # type: ignore[attr-defined]
+    assert {entry.id for entry in journal.entries(doors.team)} == ids
+    assert len(ids) == 3
+
+
+def test_an_expired_key_is_not_replayed(doors: _Doors) -> None:
+    """A key of a team whose clock stands still can't expire by waiting; so its end is written."""
+    path = f"/api/v1/teams/{doors.team}/analytics/overview"
+    headers = {"Authorization": "Bearer sk_live_your_key"}
+    assert doors.clients[0].get(path, headers=headers).status_code == 200
+    doors.writer.write_now(
+        lambda connection: connection.execute(update(ApiKey).where(ApiKey.team_id == doors.team).values(expires_at=0))
+    )
+    assert doors.clients[0].get(path, headers=headers).status_code == 401
