@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,16 +10,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.conftest import ROOT, Api, Server
+from pydantic import BaseModel
+from tests.conftest import ROOT, Api, Server, running
 
 from cstar_mock import VERSION, Settings, ids
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import DatasetError, find, read
 from cstar_mock.datasets.load import load
 from cstar_mock.errors import CATALOGUE, ErrorKind
+from cstar_mock.faults import ConnectionFault, FaultRule, Match
 from cstar_mock.settings import ENV_PREFIX
 
 README = ROOT / "README.md"
+CONTROL, TESTING = ROOT / "docs/control.md", ROOT / "docs/testing.md"
+KINDS = ("members", "customers", "tickets", "csat-responses")
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = ("documented", "empty", "edge", "busy")
 
@@ -149,6 +154,53 @@ def test_the_python_in_the_readme_runs(server: Server) -> None:
     here = program.replace("http://127.0.0.1:27827", server.url)
     ran = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, check=True)
     assert program.endswith(f"  # {ran.stdout}")
+
+
+def test_the_routes_of_the_control_api_are_listed(api: Api) -> None:
+    document = api.client.get("/__admin/openapi.json").json()
+    served = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    listed = [row[0] for row in rows(CONTROL) if re.match(r"[A-Z]+ /", row[0])]
+    expanded = [route.replace("{kind}", kind) for route in listed for kind in KINDS[: 4 if "{kind}" in route else 1]]
+    assert len(expanded) == len(set(expanded))
+    assert set(expanded) == served
+
+
+def test_the_fields_of_a_fault_rule_are_listed() -> None:
+    def names(model: type[BaseModel], prefix: str = "") -> set[str]:
+        return {prefix + (field.alias or name) for name, field in model.model_fields.items()}
+
+    text = CONTROL.read_text()
+    table = text[text.index("| field of a rule |") : text.index("A rule needs a")]
+    listed = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+    assert listed == names(FaultRule) | names(Match, "match.")
+
+
+def test_the_connection_faults_are_listed() -> None:
+    listed = {row[0] for row in rows(CONTROL) if re.fullmatch("[A-Z_]+", row[0])}
+    assert listed == set(ConnectionFault)
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """Return the commands of a page's console blocks, each with the output that is shown."""
+    text = "\n" + "".join(blocks(page, "console"))
+    parts = [part.partition("\n") for part in text.split("\n$ ")[1:]]
+    return [(command, output.strip()) for command, _, output in parts]
+
+
+def test_the_commands_for_the_control_api_give_what_is_shown(tmp_path: Path) -> None:
+    shown = commands(CONTROL)
+    mark = "=== next ==="
+    with running(tmp_path, "--dataset", "documented") as server:
+        here = [command.replace("http://127.0.0.1:27827", server.url) for command, _ in shown]
+        script = f"\nprintf '%s\\n' {shlex.quote(mark)}\n".join(here)
+        ran = subprocess.run(
+            ["bash", "-c", f"exec 2>&1\n{script}"], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        outputs = ran.stdout.replace(server.url, "http://127.0.0.1:27827").split(f"{mark}\n")
+    assert len(outputs) == len(shown)
+    for (command, expected), output in zip(shown, outputs, strict=True):
+        pattern = ".*".join(re.escape(part) for part in expected.split("…"))
+        assert re.fullmatch(pattern, output.strip(), re.DOTALL), f"$ {command}\n{output}"
 
 
 def test_the_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
