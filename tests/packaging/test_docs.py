@@ -1,6 +1,7 @@
 """The documents agree with the code: what they list is complete, what they show is what happens."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -180,6 +181,32 @@ def test_the_connection_faults_are_listed() -> None:
     assert listed == set(ConnectionFault)
 
 
+def test_every_magic_key_is_listed() -> None:
+    table = {row[:2] for row in rows(TESTING)}
+    keys = {(name, magic.key) for team in read(find("documented")).teams for name, magic in team.magic_keys.items()}
+    assert keys
+    assert keys <= table
+
+
+def test_the_python_about_testing_runs(tmp_path: Path) -> None:
+    """Every block defines tests of its own; pytest runs them all, with the plugin, as a reader would."""
+    for number, block in enumerate(blocks(TESTING, "python"), 1):
+        assert "test_" in block
+        (tmp_path / f"test_{number}.py").write_text(block)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CSTAR_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-o", "addopts="]
+    ran = subprocess.run(
+        [*command, "--rootdir", str(tmp_path), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "skipped" not in ran.stdout
+
+
 def commands(page: Path) -> list[tuple[str, str]]:
     """Return the commands of a page's console blocks, each with the output that is shown."""
     text = "\n" + "".join(blocks(page, "console"))
@@ -187,8 +214,9 @@ def commands(page: Path) -> list[tuple[str, str]]:
     return [(command, output.strip()) for command, _, output in parts]
 
 
-def test_the_commands_for_the_control_api_give_what_is_shown(tmp_path: Path) -> None:
-    shown = commands(CONTROL)
+@pytest.mark.parametrize("page", [CONTROL, TESTING], ids=lambda page: page.name)
+def test_the_commands_give_what_is_shown(tmp_path: Path, page: Path) -> None:
+    shown = commands(page)
     mark = "=== next ==="
     with running(tmp_path, "--dataset", "documented") as server:
         here = [command.replace("http://127.0.0.1:27827", server.url) for command, _ in shown]
