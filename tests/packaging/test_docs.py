@@ -151,7 +151,7 @@ def test_the_curl_in_the_readme_answers_what_is_shown(api: Api) -> None:
 
 
 def test_the_python_in_the_readme_runs(server: Server) -> None:
-    (program,) = blocks(README, "python")
+    program = blocks(README, "python")[0]
     here = program.replace("http://127.0.0.1:27827", server.url)
     ran = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, check=True)
     assert program.endswith(f"  # {ran.stdout}")
@@ -190,7 +190,8 @@ def test_every_magic_key_is_listed() -> None:
 
 def test_the_python_about_testing_runs(tmp_path: Path) -> None:
     """Every block defines tests of its own; pytest runs them all, with the plugin, as a reader would."""
-    for number, block in enumerate(blocks(TESTING, "python"), 1):
+    examples = [*blocks(TESTING, "python"), *blocks(README, "python")[1:]]
+    for number, block in enumerate(examples, 1):
         assert "test_" in block
         (tmp_path / f"test_{number}.py").write_text(block)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CSTAR_")}
@@ -238,6 +239,8 @@ def test_the_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
     assert service["environment"]["CSTAR_MOCK_DATABASE"].removeprefix("sqlite:///").startswith("/data/")
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     assert set(service["environment"]) <= known
+    # A name without a value is taken from the shell that calls compose, and left out if it is not set there.
+    assert service["environment"]["CSTAR_MOCK_CONTROL_TOKEN"] is None
 
 
 def test_the_dockerfile_serves_on_its_exposed_port() -> None:
