@@ -272,6 +272,8 @@ class Decision:
             return CannedAnswer(number, self.body, headers)
         if kind is errors.AUTHENTICATION_REQUIRED:
             headers["WWW-Authenticate"] = "Bearer"
+        if kind is errors.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET"
         return ApiError(
             kind, headers=headers, **errors.example_particulars(kind, self.retry_after or DEFAULT_RETRY_AFTER)
         )
@@ -364,10 +366,9 @@ def _code(value: str | None) -> int | str | None:
         return None
     if value in CATALOGUE:
         return value
-    if not re.fullmatch(r"[2-5]\d\d", value):
-        raise _refused("code", value, f"200 to 599, {', '.join(CATALOGUE)}")
-    # A 2xx asks for what would be answered anyway.
-    return None if value.startswith("2") else int(value)
+    if not re.fullmatch(r"[3-5]\d\d", value):
+        raise _refused("code", value, f"300 to 599, {', '.join(CATALOGUE)}")
+    return int(value)
 
 
 def _refused(name: str, value: str, allowed: str) -> ApiError:

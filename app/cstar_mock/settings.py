@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 ENV_PREFIX = "CSTAR_MOCK_"
 IN_MEMORY = "sqlite://"
 DOCUMENTED = "documented"
+_SHORTEST_TOKEN = 8
 
 
 class LogFormat(StrEnum):
@@ -93,6 +94,16 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("control_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        # An exported but empty variable means that there is none.
+        if value is None or not value.get_secret_value():
+            return None
+        if len(value.get_secret_value()) < _SHORTEST_TOKEN:
+            raise ValueError(f"a token has at least {_SHORTEST_TOKEN} characters")
         return value
 
     @field_validator("database")
@@ -175,6 +186,6 @@ def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
         where = (
             f"--{name.replace('_', '-')}" if name in options else f"the environment variable {ENV_PREFIX}{name.upper()}"
         )
-        value = "" if name == "database" else f" {problem['input']!r}"
+        value = "" if name in {"database", "control_token"} else f" {problem['input']!r}"
         sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")
     return sentences

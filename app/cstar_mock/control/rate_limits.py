@@ -32,9 +32,14 @@ async def get(owned: Owned, team: TeamName) -> RateLimits:
 
 @router.put("/teams/{team}/rate-limits", operation_id="setRateLimits", responses=described(HTTPStatus.NOT_FOUND))
 async def put(owned: Owned, team: TeamName, body: TeamRateLimits) -> RateLimits:
-    """Set a team's limits; what is left out is as for every team. Windows that have begun go on."""
+    """Set a team's limits; what is left out is as for every team. Another length begins new windows."""
+    before = _shown(owned, await owned.database.read(teams.get, team))
     await owned.database.write(teams.set_rate_limits, team, body.model_dump(exclude_none=True))
-    return _shown(owned, await owned.database.read(teams.get, team))
+    state = await owned.database.read(teams.get, team)
+    after = _shown(owned, state)
+    if after.window != before.window:
+        owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
+    return after
 
 
 @router.delete(

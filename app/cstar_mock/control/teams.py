@@ -10,7 +10,7 @@ from cstar_mock import ids, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
-from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData, find, read
+from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData, find, read, shipped_names
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState
@@ -164,6 +164,9 @@ def _create(connection: Any, team: TeamData, dataset: str | None) -> LoadedTeam:
 
 
 def _first_team(name: str) -> TeamData:
+    known = shipped_names()
+    if name not in known:
+        raise Conflict(f"dataset: there is no data set {name!r}", [("dataset", f"give {', '.join(known)}")])
     return read(find(name)).teams[0]
 
 

@@ -395,21 +395,24 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the data sets that ship with cstar-mock."""
+    return sorted(path.stem for path in shipped.folder("seed").glob("*.yaml"))
+
+
 def find(name_or_path: str) -> Path:
     """Return the file of a data set: a shipped one by its name, any other by its path.
 
     Raises:
         DatasetError: there is neither.
     """
-    shipped_files = {path.stem: path for path in sorted(shipped.folder("seed").glob("*.yaml"))}
-    if name_or_path in shipped_files:
-        return shipped_files[name_or_path]
+    names = shipped_names()
+    if name_or_path in names:
+        return shipped.folder("seed") / f"{name_or_path}.yaml"
     path = Path(name_or_path)
     if path.is_file():
         return path
-    raise DatasetError(
-        [Problem((), f"no data set {name_or_path!r}: give {', '.join(shipped_files)}, or the path of a file")]
-    )
+    raise DatasetError([Problem((), f"no data set {name_or_path!r}: give {', '.join(names)}, or the path of a file")])
 
 
 def read(path: Path) -> Dataset:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from cstar_mock import clock, ids, security
 from cstar_mock.api.analytics import service
-from cstar_mock.clock import Instant, TeamClock, parse_instant, parse_moment
+from cstar_mock.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
 from cstar_mock.datasets import answers
 from cstar_mock.datasets.format import (
     Answers,
@@ -128,10 +128,14 @@ def create_team(
 
 def reset_team(connection: Connection, team_id: str) -> None:
     """Put a team back to what it was created from: rows, clock, rules and keys."""
-    origin = connection.execute(select(Team.origin).where(Team.id == team_id)).scalar_one()
-    team = TeamContent.from_origin(origin)
+    kept = connection.execute(select(Team.origin, Team.clock_advanced).where(Team.id == team_id)).one()
+    team = TeamContent.from_origin(kept.origin)
     delete_rows(connection, team_id)
-    connection.execute(update(Team).where(Team.id == team_id).values(revision=Team.revision + 1, **_beginning(team)))
+    connection.execute(
+        update(Team)
+        .where(Team.id == team_id)
+        .values(revision=Team.revision + 1, **_beginning(team, kept.clock_advanced))
+    )
     began = select(Team.created_at).where(Team.id == team_id).scalar_subquery()
     connection.execute(delete(ApiKey).where(ApiKey.team_id == team_id, ApiKey.created_at > began))
     connection.execute(
@@ -149,13 +153,18 @@ def delete_rows(connection: Connection, team_id: str, environment: str | None = 
         connection.execute(statement if environment is None else statement.where(model.environment == environment))
 
 
-def _beginning(team: TeamContent) -> dict[str, Any]:
-    """Return the columns of a team at its beginning."""
+def _beginning(team: TeamContent, advanced: Duration = 0) -> dict[str, Any]:
+    """Return the columns of a team at its beginning.
+
+    Args:
+        team: what it begins with.
+        advanced: by how much its clock has been advanced before: rules heal by real time plus that.
+    """
     return {
         "clock_frozen_at": None if team.clock is None else parse_instant(team.clock),
         "clock_offset": 0,
         "rate_limits": team.rate_limits and team.rate_limits.model_dump(by_alias=True, exclude_unset=True),
-        "faults": stored(activated(team.faults, clock.real_now())),
+        "faults": stored(activated(team.faults, clock.real_now() + advanced)),
     }
 
 
