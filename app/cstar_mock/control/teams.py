@@ -10,7 +10,18 @@ from cstar_mock import ids, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
-from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData, find, read, shipped_names
+from cstar_mock.datasets.format import (
+    MOST_FIGURE,
+    Answers,
+    Fixed,
+    Name,
+    Slug,
+    TeamContent,
+    TeamData,
+    find,
+    read,
+    shipped_names,
+)
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState
@@ -94,6 +105,7 @@ async def create(request: Request, owned: Owned, creation: TeamCreation) -> Crea
         figures = creation.answers.model_dump(by_alias=True, exclude_unset=True, exclude={"environment"})
         content[creation.answers.environment.value] = {"answers": figures}
     team = TeamData.model_validate(content)
+    _refuse_too_many_rows(team)
     loaded: LoadedTeam = await owned.database.write(_create, team, dataset)
     return CreatedTeam(
         id=loaded.id,
@@ -161,6 +173,22 @@ def _create(connection: Any, team: TeamData, dataset: str | None) -> LoadedTeam:
     if teams.exists(connection, team.slug):
         raise Conflict(f"there is a team {team.slug!r} already", [("slug", "is taken")])
     return create_team(connection, team, dataset)
+
+
+def _refuse_too_many_rows(team: TeamData) -> None:
+    """Refuse recipes that would keep the server busy for long: other tests wait for it.
+
+    Raises:
+        Conflict: a recipe makes more rows than the control API takes at once.
+    """
+    for data in (team.live, team.test):
+        for recipe in data.recipes:
+            members = recipe.members if isinstance(recipe.members, int) else len(recipe.members)
+            if recipe.tickets + (recipe.customers or 0) + members > MOST_FIGURE:
+                raise Conflict(
+                    f"dataset: a recipe can make {MOST_FIGURE:,} rows at most here; "
+                    "`cstar-mock generate` and `cstar-mock load` make any number"
+                )
 
 
 def _first_team(name: str) -> TeamData:

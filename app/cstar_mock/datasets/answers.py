@@ -14,6 +14,7 @@ from cstar_mock.api.analytics.periods import LENGTHS
 from cstar_mock.clock import DAY, HOUR, MINUTE, Duration, Instant
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import (
+    MOST_FIGURE,
     AgentFigures,
     Answers,
     CsatFigures,
@@ -110,6 +111,8 @@ def _plan(answers: Answers) -> _Plan:
                 "tickets, responses and agents' figures need at least one customer",
             )
         )
+    if sum(agent.tickets_resolved for agent in agents) > MOST_FIGURE:
+        problems.append(Problem(("agents",), f"all agents together can have resolved {MOST_FIGURE:,} tickets at most"))
     if problems:
         raise DatasetError(problems)
     return _Plan(LENGTHS[overview.period], total, open_, resolved, all_, active, new, responses, sums, agents)

@@ -34,6 +34,11 @@ Location: TypeAlias = tuple[str | int, ...]
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
 MOST_ROWS = 10_000_000
+"""Of one kind in one recipe, whose rows are inserted as they are made."""
+
+MOST_FIGURE = 100_000
+"""The largest figure that rows are built for: they are all in memory at once."""
+
 MOST_LIMIT = 1_000_000_000
 
 
@@ -108,6 +113,7 @@ Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Count = Annotated[int, Field(ge=0, le=MOST_ROWS)]
+Figure = Annotated[int, Field(ge=0, le=MOST_FIGURE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -218,24 +224,24 @@ class Recipe(_Part):
 class TicketFigures(_Part):
     """What `tickets` must be; a figure that is left out may be anything."""
 
-    total: Count | None = None
-    open: Count | None = None
-    resolved: Count | None = None
+    total: Figure | None = None
+    open: Figure | None = None
+    resolved: Figure | None = None
 
 
 class CustomerFigures(_Part):
     """What `customers` must be; a figure that is left out may be anything."""
 
-    total: Count | None = None
-    active: Count | None = None
-    new: Count | None = None
+    total: Figure | None = None
+    active: Figure | None = None
+    new: Figure | None = None
 
 
 class CsatFigures(_Part):
     """What `csat` must be; a figure that is left out may be anything."""
 
     average: Score | Literal[0] | None = None
-    total_responses: Count | None = None
+    total_responses: Figure | None = None
 
 
 class OverviewFigures(_Part):
@@ -254,7 +260,7 @@ class AgentFigures(_Part):
     object: Literal["agent_stats"] = "agent_stats"
     user_id: Id | None = None
     name: Name
-    tickets_resolved: Count = 0
+    tickets_resolved: Figure = 0
     avg_response_time: Minutes | None = None
     csat_average: Score | None = None
 
