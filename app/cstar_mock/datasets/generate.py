@@ -19,6 +19,7 @@ from cstar_mock.rows import Row, Rows, ticket
 CHUNK = 10_000
 """Tickets that are in memory at once, at the most."""
 
+_LONGEST = 3653 * DAY
 _CUSTOMERS_BEFORE = 365 * DAY
 """How long before the first ticket the oldest customer came."""
 
@@ -42,11 +43,13 @@ def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iter
     """Yield the recipe's rows, members and customers first, then tickets from the oldest on, in chunks.
 
     Raises:
-        DatasetError: the recipe begins after it ends.
+        DatasetError: the recipe begins after it ends, or covers more than ten years.
     """
     since, until = parse_moment(recipe.since, now), parse_moment(recipe.until, now)
     if since >= until:
         raise DatasetError([Problem(("since",), "must be before 'until'")])
+    if until - since > _LONGEST:
+        raise DatasetError([Problem(("since",), "a recipe covers ten years at most")])
     random = Random(f"cstar-mock/{recipe.seed}")  # noqa: S311  (not for secrets)
     members = _members(recipe, since, numbers.members)
     customers = _customers(recipe, random, since, until, numbers.customers)
