@@ -34,7 +34,7 @@ def _answer(request: Request, error: ApiError) -> Response:
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
-    if error.kind is errors.SERVICE_UNAVAILABLE:
+    if isinstance(error, errors.StoreUnavailable):
         _log.error("the store can't be reached: %s", error.__cause__)
     return _answer(request, error)
 
