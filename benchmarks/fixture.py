@@ -21,7 +21,7 @@ from typing import Any
 from _common import cstar_mock, table, write
 
 from cstar_mock.testing import serve
-from cstar_mock.testing.server import connected
+from cstar_mock.testing.servers import connected
 
 DOCUMENTED = {
     "overview": {

@@ -22,7 +22,7 @@ from _common import cstar_mock, table, write
 
 from cstar_mock.journal import MOST_ENTRIES
 from cstar_mock.testing import Team
-from cstar_mock.testing.server import Server, connected
+from cstar_mock.testing.servers import Server, connected
 
 JOURNAL_SIZE = 1000
 HEADERS = "User-Agent: soak/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"

@@ -16,6 +16,7 @@ from typing import Any
 
 _START_SECONDS = 60
 _END_SECONDS = 10
+_SERVER = "from cstar_mock.process import end_when_alone; end_when_alone(); from cstar_mock.cli import main; main()"
 
 
 VARIABLES = (
@@ -91,7 +92,7 @@ def serve(*options: str) -> Iterator[ServerProcess]:
         # A session of its own: Ctrl-C is for the tests, which then end the server. Its standard input is a pipe that
         # closes with this process, however that ends: so no server is left behind by one that was killed.
         process = subprocess.Popen(  # noqa: S603  (our own command)
-            [sys.executable, "-c", "from cstar_mock.process import attended; attended()", *command],
+            [sys.executable, "-c", _SERVER, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -109,15 +110,12 @@ def serve(*options: str) -> Iterator[ServerProcess]:
             process.stdin.close()
 
 
-def attended() -> None:
-    """Run the command line until it ends, or until whoever started this process has ended."""
-    threading.Thread(target=_end_when_alone, daemon=True).start()
-    from cstar_mock.cli import main  # noqa: PLC0415  (whoever only starts servers does not need it)
-
-    main()
+def end_when_alone() -> None:
+    """End this process when whoever holds the other end of its standard input has ended."""
+    threading.Thread(target=_wait_until_alone, daemon=True).start()
 
 
-def _end_when_alone() -> None:
+def _wait_until_alone() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

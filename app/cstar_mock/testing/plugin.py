@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from cstar_mock.testing.server import Server
+    from cstar_mock.testing.servers import Server
     from cstar_mock.testing.team import Team
 
 _CONTENT = ("answers", "clock", "dataset", "environment", "name", "slug")
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def cstar_server(pytestconfig: pytest.Config) -> "Iterator[Server]":
     """A cstar-mock server for the whole session; the one around it if `cstar-mock exec` started one."""
-    from cstar_mock.testing.server import connected, in_process, running_already, server  # noqa: PLC0415
+    from cstar_mock.testing.servers import connected, in_process, running_already, server  # noqa: PLC0415
 
     around = running_already()
     if pytestconfig.getini("cstar_server") == "asgi":
