@@ -54,7 +54,7 @@ def servers(temporary: Path) -> list[str]:
         try:
             if folder.name.isdigit() and f"TMPDIR={temporary}\0".encode() in (folder / "environ").read_bytes():
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if "attended()" in line:
+                if "end_when_alone()" in line:
                     found.append(line)
         except OSError:
             continue

@@ -62,7 +62,8 @@ def wait_for_no_server(temporary: Path) -> None:
 def test_the_command_finds_the_server_and_its_own_options_are_its_own(run: Run, temporary: Path) -> None:
     code = (
         "import os, sys, urllib.request as u; e = os.environ; print(sys.argv[1:]);"
-        "ask = lambda path: u.urlopen(u.Request(path, headers={'Authorization': 'Bearer ' + e['CSTAR_API_KEY']})).status;"
+        "key = {'Authorization': 'Bearer ' + e['CSTAR_API_KEY']};"
+        "ask = lambda path: u.urlopen(u.Request(path, headers=key)).status;"
         "print(ask(e['CSTAR_BASE_URL'] + '/api/v1/teams/' + e['CSTAR_TEAM_ID'] + '/analytics/overview'));"
         "print(ask(e['CSTAR_ADMIN_URL'] + '/health')); print(e['CSTAR_PUBLISHABLE_KEY'], e.get('CSTAR_ADMIN_TOKEN'))"
     )
@@ -95,9 +96,7 @@ def test_options_are_those_of_serve_and_keys_of_the_real_service_stay_outside(ru
         ([], 2, "Missing argument"),
     ],
 )
-def test_codes_and_failures_in_one_line(
-    run: Run, temporary: Path, arguments: list[str], code: int, told: str
-) -> None:
+def test_codes_and_failures_in_one_line(run: Run, temporary: Path, arguments: list[str], code: int, told: str) -> None:
     done = run(*EXEC, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"cstar-mock: {told}" if told else ""), done.stderr

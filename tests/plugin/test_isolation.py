@@ -1,7 +1,6 @@
 """Isolation: many tests side by side against one server, each with a team, clock, faults and answers of its own.
 
-As a command, for many rounds:  cstar-mock exec -- pytest tests/plugin/test_isolation.py …  is not needed; run
-    python tests/plugin/test_isolation.py 20
+As a command, for many rounds: python -m tests.plugin.test_isolation 20
 """
 
 import subprocess
@@ -10,12 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [] if __name__ != "__main__" else [str(Path(__file__).parent.parent.parent)]
-
 from tests.plugin.conftest import EXEC, environment
 
 TESTS = 240
-FILE = f'''
+FILE = f"""
 import httpx2, pytest
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +21,10 @@ def test_one_of_many(cstar, n):
     instant = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=n, minutes=n)
     failures, total, customers = n % 4, 3 + n, 1 + n % 7
     cstar.clock.freeze(instant)
-    figures = {{"tickets": {{"total": total, "open": n % 3, "resolved": n % 2}}, "customers": {{"total": customers, "active": customers, "new": 0}}}}
+    figures = {{
+        "tickets": {{"total": total, "open": n % 3, "resolved": n % 2}},
+        "customers": {{"total": customers, "active": customers, "new": 0}},
+    }}
     cstar.given(overview=figures)
     cstar.rate_limits.set(secret=100 + n)
     if failures:
@@ -46,7 +46,7 @@ def test_one_of_many(cstar, n):
     cstar.requests.assert_count(failures + 3)
     cstar.requests.assert_count(failures, status=(429, 500, 503)[n % 3])
     cstar.requests.assert_count(3, status=200)
-'''
+"""
 
 
 def run_all(folder: Path) -> subprocess.CompletedProcess[str]:

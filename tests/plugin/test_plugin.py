@@ -14,7 +14,7 @@ from tests.plugin.conftest import Run, assert_nothing_left, environment, servers
 
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
-FIXTURES = '''
+FIXTURES = """
 import asyncio, os, re
 from datetime import UTC, datetime, timedelta
 import httpx2, pytest
@@ -36,8 +36,9 @@ def test_names(cstar):
     assert get(cstar).status_code == 200 and get(cstar, key=cstar.publishable_key).status_code == 403
 
 def test_given_change_and_reset(cstar):
-    cstar.given(overview={"tickets": {"total": 142, "open": 23, "resolved": 89}}, agents=[{"name": "Jane", "ticketsResolved": 2}])
-    assert tickets(cstar) == {"total": 142, "open": 23, "resolved": 89}
+    figures = {"total": 142, "open": 23, "resolved": 89}
+    cstar.given(overview={"tickets": figures}, agents=[{"name": "Jane", "ticketsResolved": 2}])
+    assert tickets(cstar) == figures
     assert get(cstar, "agents").json()["data"][0]["ticketsResolved"] == 2
     cstar.reset()
     assert tickets(cstar)["total"] == 0
@@ -117,7 +118,9 @@ def test_requests(cstar):
 def test_data_set(cstar):
     assert tickets(cstar)["total"] > 0
 
-@pytest.mark.cstar(environment="live", clock=NOW, name="Acme", answers={"environment": "live", "overview": {"tickets": {"open": 5}}})
+FIVE_OPEN = {"environment": "live", "overview": {"tickets": {"open": 5}}}
+
+@pytest.mark.cstar(environment="live", clock=NOW, name="Acme", answers=FIVE_OPEN)
 class TestMarkedClass:
     def test_environment(self, cstar):
         assert cstar.secret_key.startswith("sk_live_")
@@ -150,7 +153,7 @@ def test_two_teams_of_one_server(cstar, cstar_server: Server):
     with cstar_server.team(answers={"overview": {"tickets": {"open": 1}}}) as other:
         assert (tickets(cstar)["open"], tickets(other)["open"]) == (0, 1)
     assert cstar_server.app is None
-'''
+"""
 
 WRONG_MARKERS = """
 import pytest
@@ -243,7 +246,7 @@ def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 
 def test_it_costs_nothing_until_a_fixture_is_used(run: Run, tmp_path: Path) -> None:
-    slow = "fastapi", "sqlalchemy", "httpx2", "cstar_mock.application", "cstar_mock.testing.server", "pydantic"
+    slow = "fastapi", "sqlalchemy", "httpx2", "cstar_mock.application", "cstar_mock.testing.servers", "pydantic"
     (tmp_path / "conftest.py").write_text(
         f"import sys\ndef pytest_unconfigure(): print('loaded', [name for name in {slow!r} if name in sys.modules],"
         "'cstar_mock.testing.plugin' in sys.modules)"
@@ -345,9 +348,7 @@ def test_users_can_type_their_tests(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_server_survives_a_run_that_is_interrupted(
-    tmp_path: Path, temporary: Path, number: signal.Signals
-) -> None:
+def test_no_server_survives_a_run_that_is_interrupted(tmp_path: Path, temporary: Path, number: signal.Signals) -> None:
     (tmp_path / "test_slow.py").write_text(
         "import pathlib, time\ndef test_slow(cstar):\n    pathlib.Path('running').touch()\n    time.sleep(60)\n"
     )
