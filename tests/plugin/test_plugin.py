@@ -61,9 +61,9 @@ def test_clock(cstar):
     cstar.clock.advance(timedelta(hours=1))
     cstar.clock.advance("PT1M")
     assert cstar.clock.now() == datetime(2025, 12, 11, 15, 31, tzinfo=UTC)
-    for nothing in ({}, {"milliseconds": 500}, {"days": -1}):
+    for wrong in ({"milliseconds": 500}, {"days": -1}):
         with pytest.raises(ValueError, match="whole seconds"):
-            cstar.clock.advance(**nothing)
+            cstar.clock.advance(**wrong)
     with pytest.raises(Refused):
         cstar.clock.advance("tomorrow")
     cstar.clock.reset()

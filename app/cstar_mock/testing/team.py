@@ -182,13 +182,13 @@ class Clock(_Part):
         """Move the clock ahead: `advance(days=7)`, `advance(timedelta(hours=1))`, `advance("PT1H")`.
 
         Raises:
-            ValueError: it is not by whole seconds, or by none at all.
+            ValueError: it is back, or not by whole seconds.
             Refused: the text is no ISO 8601 duration.
         """
         if not isinstance(by, str):
             seconds = ((by or timedelta()) + timedelta(**units)).total_seconds()
-            if seconds < 1 or seconds % 1:
-                raise ValueError(f"a clock advances by whole seconds, one or more, not by {seconds:g}")
+            if seconds < 0 or seconds % 1:
+                raise ValueError(f"a clock advances by whole seconds, and never back: not by {seconds:g}")
             by = f"PT{seconds:.0f}S"
         self._control.call("PUT", f"{self._team}/clock", {"action": "advance", "by": by})
 
