@@ -95,8 +95,11 @@ def execute(command: tuple[str, ...], **options: Any) -> None:
     """
     from cstar_mock import execute as runner
     from cstar_mock import settings
+    from cstar_mock.process import NotStarted
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "ready_file" in given:
+        raise click.UsageError("--ready-file: exec tells its command where the server is by environment variables")
     with _told_in_one_line():
         settings.load(other_variables=_command_variables(), **given)
         try:
@@ -104,6 +107,10 @@ def execute(command: tuple[str, ...], **options: Any) -> None:
         except runner.CommandNotRun as error:
             click.echo(f"cstar-mock: {error}", err=True)
             sys.exit(error.exit_code)
+        except NotStarted as error:
+            if error.exit_code is None:
+                raise
+            sys.exit(error.exit_code)  # the server has said why
 
 
 def _as_options(given: dict[str, Any]) -> list[str]:

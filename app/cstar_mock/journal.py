@@ -16,6 +16,9 @@ UNMATCHED = ""
 MOST_TEAMS = 1_000
 """Rings at once; the one that was written to the longest ago goes first."""
 
+MOST_ENTRIES = 100_000
+"""Entries in all rings together, about 180 MB; the ring that was written to the longest ago loses its oldest first."""
+
 _SECRET_HEADERS = frozenset(
     (b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key", b"x-auth-token")
 )
@@ -81,6 +84,7 @@ class Journal:
         """Make an empty journal with rings of `size` entries; 0 keeps nothing."""
         self.size = size
         self._rings: OrderedDict[str, deque[Entry]] = OrderedDict()
+        self._total = 0
 
     def record(self, team_id: str, entry: Entry) -> None:
         """Add an entry to a team's ring, in the place of the oldest one if the ring is full."""
@@ -88,10 +92,13 @@ class Journal:
         if ring is None:
             ring = self._rings[team_id] = deque(maxlen=self.size)
             if len(self._rings) > MOST_TEAMS:
-                self._rings.popitem(last=False)
+                self._total -= len(self._rings.popitem(last=False)[1])
         else:
             self._rings.move_to_end(team_id)
+        self._total += len(ring) < self.size
         ring.append(entry)
+        if self._total > MOST_ENTRIES:
+            self._drop_one()
 
     def entries(self, team_id: str) -> Iterator[Entry]:
         """Yield a team's entries, the newest first."""
@@ -105,8 +112,16 @@ class Journal:
         """Forget a team's entries, or all of them."""
         if team_id is None:
             self._rings.clear()
+            self._total = 0
         else:
-            self._rings.pop(team_id, None)
+            self._total -= len(self._rings.pop(team_id, ()))
+
+    def _drop_one(self) -> None:
+        oldest, ring = next(iter(self._rings.items()))
+        ring.popleft()
+        self._total -= 1
+        if not ring:
+            del self._rings[oldest]
 
 
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:

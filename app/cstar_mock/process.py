@@ -1,9 +1,12 @@
 """A server in a process of its own, with nothing but the standard library."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,10 +16,30 @@ from typing import Any
 
 _START_SECONDS = 60
 _END_SECONDS = 10
+_SERVER = "from cstar_mock.process import end_when_alone; end_when_alone(); from cstar_mock.cli import main; main()"
+
+
+VARIABLES = (
+    "CSTAR_BASE_URL",
+    "CSTAR_ADMIN_URL",
+    "CSTAR_ADMIN_TOKEN",
+    "CSTAR_TEAM_ID",
+    "CSTAR_API_KEY",
+    "CSTAR_PUBLISHABLE_KEY",
+)
+"""The environment variables that tell a program where a server is and how to call it."""
 
 
 class NotStarted(RuntimeError):
-    """The server did not start; the message is what it said."""
+    """The server did not start.
+
+    Attributes:
+        exit_code: how it ended, after it said why on standard error; None if it was only too slow.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +86,18 @@ def serve(*options: str) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="cstar-mock-") as folder:
         ready_file = Path(folder, "ready.json")
         command = [
-            *(sys.executable, "-m", "cstar_mock", "serve"),
-            *("--port", "0", "--log-level", "warning", *options, "--ready-file", str(ready_file)),
+            *("serve", "--port", "0", "--log-level", "warning"),
+            *(*options, "--ready-file", str(ready_file)),
         ]
-        # A session of its own: Ctrl-C is for the tests, which then end the server.
+        # A session of its own: Ctrl-C is for the tests, which then end the server. Its standard input is a pipe that
+        # closes with this process, however that ends: so no server is left behind by one that was killed.
         process = subprocess.Popen(  # noqa: S603  (our own command)
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-c", _SERVER, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        assert process.stdin is not None  # noqa: S101  (a pipe, two lines above)
         try:
             yield ServerProcess(_wait(process, ready_file, command))
         finally:
@@ -79,6 +107,20 @@ def serve(*options: str) -> Iterator[ServerProcess]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            process.stdin.close()
+
+
+def end_when_alone() -> None:
+    """End this process when whoever holds the other end of its standard input has ended."""
+    threading.Thread(target=_wait_until_alone, daemon=True).start()
+
+
+def _wait_until_alone() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_END_SECONDS)
+    os._exit(1)
 
 
 def _wait(process: subprocess.Popen[bytes], ready_file: Path, command: Sequence[str]) -> dict[str, Any]:
@@ -88,6 +130,9 @@ def _wait(process: subprocess.Popen[bytes], ready_file: Path, command: Sequence[
             content: dict[str, Any] = json.loads(ready_file.read_text(encoding="utf-8"))
             return content
         if process.poll() is not None:
-            raise NotStarted(f"`{' '.join(command[1:])}` ended with {process.returncode}; it said why above")
+            said = "it said why on standard error"
+            raise NotStarted(
+                f"`cstar-mock {' '.join(command)}` ended with {process.returncode}; {said}", process.returncode
+            )
         time.sleep(0.01)
     raise NotStarted("the server was not ready within a minute")

@@ -9,9 +9,13 @@
 With pytest, the fixture `cstar` does the same. Needs the extra: `pip install 'cstar-mock[pytest]'`.
 """
 
-from cstar_mock.process import ServerProcess, serve
-from cstar_mock.testing.server import Server, in_process, server
-from cstar_mock.testing.team import Clock, Faults, RateLimits, Refused, Requests, Team
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cstar_mock.process import ServerProcess, serve
+    from cstar_mock.testing.servers import Server, in_process, server
+    from cstar_mock.testing.team import Clock, Faults, RateLimits, Refused, Requests, Team
 
 __all__ = [
     "Clock",
@@ -26,3 +30,14 @@ __all__ = [
     "serve",
     "server",
 ]
+
+_MODULES = ("cstar_mock.testing.team", "cstar_mock.testing.servers", "cstar_mock.process")
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports this package to find the plugin in it: that must not import an HTTP client.
+    if name in __all__:
+        for module in map(import_module, _MODULES):
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,9 @@ Environment: TypeAlias = Literal["live", "test"]
 Row: TypeAlias = dict[str, Any]
 """A row as the control API shows it: `{"id": "tkt_…", "createdAt": "2025-12-10T14:30:00Z", …}`."""
 
+_ALL = 100_000
+"""As many requests as a journal can hold."""
+
 
 class Refused(Exception):
     """The control API refused a request; the message says which field, which value, and why."""
@@ -176,9 +179,17 @@ class Clock(_Part):
         self._control.call("PUT", f"{self._team}/clock", body)
 
     def advance(self, by: timedelta | str | None = None, **units: float) -> None:
-        """Move the clock ahead: `advance(days=7)`, `advance(timedelta(hours=1))`, `advance("PT1H")`."""
+        """Move the clock ahead: `advance(days=7)`, `advance(timedelta(hours=1))`, `advance("PT1H")`.
+
+        Raises:
+            ValueError: it is back, or not by whole seconds.
+            Refused: the text is no ISO 8601 duration.
+        """
         if not isinstance(by, str):
-            by = f"PT{int(((by or timedelta()) + timedelta(**units)).total_seconds())}S"
+            seconds = ((by or timedelta()) + timedelta(**units)).total_seconds()
+            if seconds < 0 or seconds % 1:
+                raise ValueError(f"a clock advances by whole seconds, and never back: not by {seconds:g}")
+            by = f"PT{seconds:.0f}S"
         self._control.call("PUT", f"{self._team}/clock", {"action": "advance", "by": by})
 
     def reset(self) -> None:
@@ -245,7 +256,8 @@ class Requests(_Part):
 
     def find(self, **criteria: Any) -> list[dict[str, Any]]:
         """Return the requests that are like this: `find(endpoint="overview", status=429)`."""
-        found: list[dict[str, Any]] = self._control.call("POST", f"{self._team}/requests/find", criteria)["requests"]
+        path = f"{self._team}/requests/find"
+        found: list[dict[str, Any]] = self._control.call("POST", path, criteria, limit=_ALL)["requests"]
         return found
 
     def count(self, **criteria: Any) -> int:

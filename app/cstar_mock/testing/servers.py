@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, get_args
 
 import httpx2
 
 from cstar_mock.process import serve
-from cstar_mock.testing.team import Control, Environment, Team
+from cstar_mock.testing.team import Control, Environment, Refused, Team
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -36,18 +37,25 @@ class Server:
 
         Raises:
             Refused: the content is not allowed, or contradicts itself.
+            ValueError: there is no such environment.
         """
+        if environment not in get_args(Environment):
+            raise ValueError(f"environment is 'live' or 'test', not {environment!r}")
         created: Mapping[str, Any] = self._control.call("POST", "/teams", content)
         return Team(self._control, self.url, created, environment)
 
     @contextmanager
     def team(self, **content: Any) -> Iterator[Team]:
-        """Create a team as `create_team` does, and delete it at the end of the block."""
+        """Create a team as `create_team` does, and delete it at the end of the block, unless that has been done."""
         created = self.create_team(**content)
         try:
             yield created
         finally:
-            created.delete()
+            try:
+                created.delete()
+            except Refused as refused:
+                if refused.status != HTTPStatus.NOT_FOUND:
+                    raise
 
     def reset(self) -> None:
         """Put every team back to what it was created from."""

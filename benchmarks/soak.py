@@ -1,0 +1,155 @@
+"""Whether the server stays within its bounds: the journal and the memory after a million requests.
+
+    python benchmarks/soak.py [--requests 1000000] [--teams 200] [--connections 16] [--ceiling-mb 64]
+
+One worker, an in-memory store, everything on: limits, journal, each team with a clock of its own, every fifth with a
+fault rule that fails now and then. The requests go to all teams in turns, over keep-alive connections, and carry the
+headers that a client sends. Memory is the server's resident set; it is allowed to grow until every journal is full,
+and from then on by the ceiling at most. Exits with 1 if a bound does not hold.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+
+from _common import cstar_mock, table, write
+
+from cstar_mock.journal import MOST_ENTRIES
+from cstar_mock.testing import Team
+from cstar_mock.testing.servers import Server, connected
+
+JOURNAL_SIZE = 1000
+HEADERS = "User-Agent: soak/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"
+FIGURES = {"tickets": {"total": 5, "open": 2, "resolved": 3}}
+NOW_AND_THEN = {"status": 500, "probability": 0.01, "seed": 7}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the server was at one moment."""
+
+    requests: int
+    seconds: float
+    resident_mb: float
+    journal: int
+    fullest_journal: int
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident set of a process in megabytes."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def make_teams(server: Server, count: int) -> list[Team]:
+    """Create teams with figures, a clock and, every fifth, a fault rule."""
+    teams = []
+    for number in range(count):
+        team = server.create_team(clock="2025-12-10T14:30:00Z", answers={"overview": FIGURES})
+        team.clock.advance(hours=number % 24)
+        if number % 5 == 0:
+            team.faults.add(NOW_AND_THEN)
+        teams.append(team)
+    return teams
+
+
+async def send(host: str, requests: Iterator[bytes], count: int, connections: int, statuses: dict[int, int]) -> None:
+    """Send so many requests, over so many connections at once."""
+    left = iter(range(count))
+
+    async def one() -> None:
+        address, port = host.split(":")
+        reader, writer = await asyncio.open_connection(address, int(port))
+        for _ in left:
+            writer.write(next(requests))
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
+            statuses[int(head[9:12])] = statuses.get(int(head[9:12]), 0) + 1
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+
+
+def requests_of(host: str, teams: list[Team]) -> Iterator[bytes]:
+    """Yield requests, one team after the other, for ever; every tenth is refused."""
+    made = []
+    for number, team in enumerate(teams * 10):
+        path = f"/api/v1/teams/{team.team_id}/analytics/{'agents' if number % 4 == 0 else 'overview?period=week'}"
+        key = team.publishable_key if number % 10 == 0 else team.secret_key
+        made.append(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{HEADERS}Authorization: Bearer {key}\r\n\r\n".encode())
+    return cycle(made)
+
+
+def sample(pid: int, teams: list[Team], requests: int, seconds: float) -> Sample:
+    """Return what the server is now."""
+    counts = [team.requests.count() for team in teams]
+    return Sample(requests, seconds, resident_mb(pid), sum(counts), max(counts))
+
+
+def complaints(samples: list[Sample], ceiling_mb: float) -> list[str]:
+    """Return which bounds did not hold."""
+    full = max(sample.journal for sample in samples)
+    warm = next(sample for sample in samples if sample.journal >= 0.99 * full)
+    growth = max(sample.resident_mb for sample in samples) - warm.resident_mb
+    fullest = max(sample.fullest_journal for sample in samples)
+    found = []
+    if fullest > JOURNAL_SIZE:
+        found.append(f"a journal has {fullest} entries, more than {JOURNAL_SIZE}")
+    if full > MOST_ENTRIES:
+        found.append(f"all journals have {full} entries, more than {MOST_ENTRIES}")
+    if growth > ceiling_mb:
+        found.append(f"memory grew by {growth:.1f} MB after the journals were full, more than {ceiling_mb:.1f} MB")
+    return found
+
+
+def main() -> None:
+    """Measure, print, write, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--teams", type=int, default=200)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--ceiling-mb", type=float, default=64)
+    parser.add_argument("--samples", type=int, default=20)
+    arguments = parser.parse_args()
+    options = [
+        *("--log-level", "error", "--dataset", "empty", "--journal-size", str(JOURNAL_SIZE)),
+        # Limits are counted, but do not bite: a refused request would cost less than an answered one.
+        *("--secret-rate-limit", "1000000000", "--publishable-rate-limit", "1000000000"),
+    ]
+    statuses: dict[int, int] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cstar_mock(Path(folder), *options) as ready,
+        connected(ready["url"]) as server,
+    ):
+        teams = make_teams(server, arguments.teams)
+        host = ready["url"].removeprefix("http://")
+        requests = requests_of(host, teams)
+        begun = time.perf_counter()
+        samples = [sample(ready["pid"], teams, 0, 0)]
+        for number in range(arguments.samples):
+            until = arguments.requests * (number + 1) // arguments.samples
+            asyncio.run(send(host, requests, until - samples[-1].requests, arguments.connections, statuses))
+            samples.append(sample(ready["pid"], teams, until, time.perf_counter() - begun))
+            print(f"  {until:>9,} requests, {samples[-1].resident_mb:,.1f} MB", flush=True)
+    quarters = [samples[round(quarter * arguments.samples / 4)] for quarter in range(5)]
+    table(
+        f"{arguments.requests:,} requests to {arguments.teams} teams; answers: {dict(sorted(statuses.items()))}",
+        ("requests", "seconds", "memory MB", "journal entries", "fullest journal"),
+        [tuple(asdict(one).values()) for one in quarters],
+    )
+    found = complaints(samples, arguments.ceiling_mb)
+    write("soak", {"statuses": statuses, "complaints": found, "samples": [asdict(one) for one in samples]})
+    if found:
+        sys.exit("\n".join(found))
+    print(f"  journals within {JOURNAL_SIZE} entries; memory within {arguments.ceiling_mb:.0f} MB once they were full")
+
+
+if __name__ == "__main__":
+    main()
