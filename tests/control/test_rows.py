@@ -94,8 +94,6 @@ def test_a_list_with_one_bad_row_inserts_none_and_names_it(desk: Team, kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_list_has_an_order_pages_and_a_total(desk: Team, kind: str) -> None:
-    for row in desk.call("GET", f"/{kind}")["items"] if kind != "customers" and kind != "members" else []:
-        desk.call("DELETE", f"/{kind}/{row['id']}")
     before = [row["id"] for row in desk.call("GET", f"/{kind}")["items"]]
     desk.call("POST", "/tickets", [{"id": f"t{number}", "customerId": "cus_1"} for number in range(5)])
     rows = [
