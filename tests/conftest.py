@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def running(folder: Path, *options: str, command: list[str] | None = None, **env
             text=True,
             cwd=folder,
             env={**os.environ, **environment},
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 60
@@ -150,7 +151,9 @@ def running(folder: Path, *options: str, command: list[str] | None = None, **env
         yield server
         server.stop()
     finally:
-        process.kill()
+        # Workers too: one that outlived a failed test would hold the pipe open, and the reading below for ever.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

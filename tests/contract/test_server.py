@@ -268,7 +268,7 @@ def test_workers_see_each_write_at_the_next_request_and_end_with_0(number: signa
         assert statuses(overview) == [200, 200]
         assert statuses(overview) == [200, 200]  # Both remember the key and the answer by now.
         listed = CliRunner().invoke(cli.cli, ["keys", "list", "--database", database]).output
-        (key_id,) = [line.split()[0] for line in listed.splitlines() if "sk_live_" in line]
+        (key_id,) = [line.split()[0] for line in listed.splitlines() if line.split()[1:3] == ["sk_live_…_key", "acme"]]
         run("keys", "revoke", key_id, "--database", database)
         assert statuses(overview) == [401, 401]
         assert ended(server, number) == 0

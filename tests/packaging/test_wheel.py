@@ -5,6 +5,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from configparser import ConfigParser
 from email.parser import Parser
 from pathlib import Path
 
@@ -92,8 +93,12 @@ def test_it_says_what_pyproject_says(wheel: Path) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert len(required) == len(project["dependencies"])
     assert metadata["Requires-Python"] == project["requires-python"]
-    assert metadata.get_all("Provides-Extra") == ["postgresql"]
-    assert "cstar-mock = cstar_mock.cli:main" in files[f"cstar_mock-{VERSION}.dist-info/entry_points.txt"].decode()
+    assert metadata.get_all("Provides-Extra") == ["postgresql", "pytest"]
+    entry_points = ConfigParser()
+    entry_points.read_string(files[f"cstar_mock-{VERSION}.dist-info/entry_points.txt"].decode())
+    assert dict(entry_points["console_scripts"]) == {"cstar-mock": "cstar_mock.cli:main"}
+    assert dict(entry_points["pytest11"]) == {"cstar_mock": "cstar_mock.testing.plugin"}
+    assert "cstar_mock/testing/plugin.py" in files
     assert f"cstar_mock-{VERSION}.dist-info/licenses/LICENSE" in files
 
 

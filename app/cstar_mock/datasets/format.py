@@ -462,6 +462,12 @@ def parse(content: object) -> Dataset:
         raise DatasetError(_problems_of(error.errors())) from None
 
 
+_NO_OBJECT = "must be an object"
+_BRANCHES = frozenset(
+    ("decimal", "int", "str", "fixed", "uniform", "lognormal", "freeze", "advance", "reset")
+)  # fmt: skip
+
+
 def problems_of_request(errors: Iterable[Any]) -> list[Problem]:
     """Return what is wrong with a request, of which FastAPI says first whether it is body, query or path."""
     return _problems_of({**found, "loc": found["loc"][1:]} for found in errors)
@@ -469,13 +475,27 @@ def problems_of_request(errors: Iterable[Any]) -> list[Problem]:
 
 def _problems_of(errors: Iterable[Any]) -> list[Problem]:
     """Return pydantic's findings in our words."""
-    problems: list[Problem] = []
+    problems: dict[Location, Problem] = {}
     for found in errors:
-        location = tuple(part for part in found["loc"] if not _is_branch(part))
-        # A list whose items are refused is also said to be too short; the items say it better.
-        if not any(problem.location[: len(location)] == location for problem in problems):
-            problems.append(Problem(location, _sentence(found["msg"], found["type"], found["input"])))
-    return problems
+        before = (None, *found["loc"])
+        location = tuple(
+            part
+            for part, parent in zip(found["loc"], before, strict=False)
+            if parent == "magicKeys" or not _is_branch(part)  # a magic key's name is the user's
+        )
+        if location not in problems or _is_of_the_other_shape(problems[location], found["input"]):
+            problems[location] = Problem(location, _sentence(found["msg"], found["type"], found["input"]))
+    # A list whose items are refused is also said to be too short, or to be no object; the items say it better.
+    return [
+        problem
+        for location, problem in problems.items()
+        if not any(len(other) > len(location) and other[: len(location)] == location for other in problems)
+    ]
+
+
+def _is_of_the_other_shape(problem: Problem, value: object) -> bool:
+    # Where one or many may stand, a list is first compared with the one.
+    return problem.message == _NO_OBJECT and isinstance(value, list)
 
 
 def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> DatasetError:
@@ -486,8 +506,9 @@ def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> D
 
 
 def _is_branch(part: str | int) -> bool:
-    # pydantic adds the branch of a union to a location: `literal[0]`, `constrained-int`, `decimal`, ….
-    return isinstance(part, str) and (not part.replace("_", "").isalnum() or part in {"decimal", "int", "str"})
+    # pydantic adds the branch of a union to a location: `literal[0]`, `constrained-int`, `decimal`, the name of a
+    # model, which no field's name looks like, or the tag that chose it.
+    return isinstance(part, str) and (not part.replace("_", "").isalnum() or part[:1].isupper() or part in _BRANCHES)
 
 
 def _sentence(message: str, kind: str, value: object) -> str:
@@ -496,7 +517,7 @@ def _sentence(message: str, kind: str, value: object) -> str:
     if kind == "extra_forbidden":
         return "is no known field"
     if kind in {"model_attributes_type", "model_type", "dict_type"}:
-        return "must be an object"
+        return _NO_OBJECT
     message = message.removeprefix("Value error, ")
     if isinstance(value, str | int | float) and repr(value) not in message:
         message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"
