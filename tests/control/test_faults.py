@@ -373,7 +373,9 @@ def test_prefer_waits_and_then_fails(team: Team, prefer: str) -> None:
     assert set(response.headers["Preference-Applied"].split(", ")) == {"code=503", "wait=0.1"}
 
 
-@pytest.mark.parametrize("prefer", ["return=minimal", "respond-async", "", "codes=429", "x=code=429", "handling=strict"])
+@pytest.mark.parametrize(
+    "prefer", ["return=minimal", "respond-async", "", "codes=429", "x=code=429", "handling=strict"]
+)
 def test_unknown_preferences_are_ignored(team: Team, prefer: str) -> None:
     response = team.get(Prefer=prefer)
     assert response.status_code == 200
