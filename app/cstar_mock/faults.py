@@ -21,6 +21,7 @@ from cstar_mock.api.analytics.periods import Period
 from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
+from cstar_mock.redaction import redacted
 
 LONGEST_DELAY_MS = 60_000
 DEFAULT_RETRY_AFTER = 1
@@ -378,7 +379,7 @@ def _refused(name: str, value: str, allowed: str) -> ApiError:
         errors.PARAMETER_INVALID,
         param="Prefer",
         parameter=f"Prefer: {name}",
-        value=repr(value[:100]),
+        value=repr(redacted(value)[:100]),
         allowed=allowed,
     )
 

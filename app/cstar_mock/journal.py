@@ -128,7 +128,7 @@ def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, st
     """Return headers as they may be kept: not too many, not too long, and no secret."""
     return tuple(
         (
-            name.decode("latin-1"),
+            redacted(name.decode("latin-1")),
             "[redacted]" if name in _SECRET_HEADERS else redacted(value[:_LONGEST_VALUE].decode("latin-1")),
         )
         for name, value in islice(headers, _MOST_HEADERS)

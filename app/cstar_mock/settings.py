@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def mean_of_nothing(self) -> float | None:
+        """What `empty_mean` stands for."""
+        return 0.0 if self.empty_mean is EmptyMean.ZERO else None
+
+    @property
     def in_memory(self) -> bool:
         """Whether the rows vanish with the process."""
         return self.database in {IN_MEMORY, "sqlite:///:memory:"}

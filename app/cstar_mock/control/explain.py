@@ -63,7 +63,9 @@ async def explain_overview(
     state = await owned.database.read(teams.get, team)
     window = periods.window(period, state.clock.now())
     scope = Scope(state.id, environment.value)
-    explained = await owned.database.read(explain.explain_overview, scope, period, window.end)
+    explained = await owned.database.read(
+        explain.explain_overview, scope, period, window.end, owned.settings.mean_of_nothing
+    )
     return ExplainedOverview(
         environment=environment,
         period=period,
@@ -81,7 +83,7 @@ async def explain_agents(
     state = await owned.database.read(teams.get, team)
     now = state.clock.now()
     explained: dict[str, Any] = await owned.database.read(
-        explain.explain_agents, Scope(state.id, environment.value), now
+        explain.explain_agents, Scope(state.id, environment.value), now, owned.settings.mean_of_nothing
     )
     return ExplainedAgents(
         environment=environment,

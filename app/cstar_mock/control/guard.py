@@ -27,6 +27,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _host(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:  # brackets that do not close
+        return ""
+
+
 class Guard:
     """Refuses what may not use the control API, before any route is looked up."""
 
@@ -49,8 +56,7 @@ class Guard:
         await self.app(scope, receive, send)
 
     def _without_token(self, request: Request) -> tuple[HTTPStatus, str] | None:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if not is_loopback(host):
+        if not is_loopback(_host(request)):
             return HTTPStatus.FORBIDDEN, "the Host header names another machine; the control API is for this one"
         return self._foreign_origin(request)
 

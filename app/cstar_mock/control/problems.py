@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from cstar_mock.datasets.format import DatasetError, problems_of_request
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.keys import UnknownName
+from cstar_mock.redaction import redacted
 from cstar_mock.rows import RowsRefused, UnknownRow
 
 
@@ -61,8 +62,9 @@ def problem(status: HTTPStatus, detail: str, errors: Sequence[tuple[str, str]] =
     details = ProblemDetails(
         title=status.phrase,
         status=status,
-        detail=detail,
-        errors=[FieldProblem(field=field, message=message) for field, message in errors],
+        # What was sent is quoted, and may hold a key by mistake.
+        detail=redacted(detail),
+        errors=[FieldProblem(field=redacted(field), message=redacted(message)) for field, message in errors],
     )
     return JSONResponse(details.model_dump(), status, media_type=MEDIA_TYPE)
 

@@ -3,8 +3,9 @@
 import os
 import socket
 import struct
+from functools import partial
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cstar_mock import clock, errors, ids
 from cstar_mock.errors import ApiError
@@ -17,14 +18,19 @@ CONNECTION = "cstar_mock.connection"
 class Protocol(HttpToolsProtocol):
     """One connection of a client."""
 
-    def on_message_begin(self) -> None:
+    def on_headers_complete(self) -> None:
         """Let the application find its connection, in case a fault rule is to break it."""
-        super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: {"break": self.break_off}}
+        super().on_headers_complete()
+        self.scope["extensions"] = {CONNECTION: {"break": partial(self.break_off, self.cycle)}}
 
-    def break_off(self, fault: ConnectionFault) -> None:
-        """Break the connection in a way that the client sees on its socket."""
-        self.cycle.disconnected = True  # uvicorn is not to answer in the application's place
+    def break_off(self, cycle: RequestResponseCycle, fault: ConnectionFault) -> None:
+        """Break the connection in a way that the client sees on its socket.
+
+        Args:
+            cycle: the request that breaks it; a client that pipelines has sent further ones by now.
+            fault: in which way.
+        """
+        cycle.disconnected = True  # uvicorn is not to answer in the application's place
         if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
             # Closing a socket that is not to linger sends RST instead of FIN.
             connection: socket.socket = self.transport.get_extra_info("socket")
@@ -37,8 +43,9 @@ class Protocol(HttpToolsProtocol):
                 b"this is no length of a chunk\r\n"
             )
         elif fault is ConnectionFault.RANDOM_DATA_THEN_CLOSE:
-            # No status line begins with this byte, whatever follows.
-            self.transport.write(b"\xff" + os.urandom(255))
+            # No status line begins with this byte, whatever follows; without an empty line at the end, a parser would
+            # wait for more, and tell of a connection that was closed without an answer.
+            self.transport.write(b"\xff" + os.urandom(255) + b"\r\n\r\n")
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn says what it always says)

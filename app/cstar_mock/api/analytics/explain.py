@@ -39,9 +39,11 @@ class Explanation:
     values: list[float] | None = None
 
 
-def explain_overview(connection: Connection, scope: Scope, period: Period, now: Instant) -> list[Explanation]:
+def explain_overview(
+    connection: Connection, scope: Scope, period: Period, now: Instant, empty_mean: float | None = None
+) -> list[Explanation]:
     """Explain every figure of the overview."""
-    given = service.overview(connection, scope, period, now)
+    given = service.overview(connection, scope, period, now, empty_mean)
     window = periods.window(period, now)
     csat = metrics.CSAT_RESPONSES
     explained: list[tuple[Metric, float | None, Select[Any]]] = [
@@ -64,10 +66,12 @@ def explain_overview(connection: Connection, scope: Scope, period: Period, now: 
     ]
 
 
-def explain_agents(connection: Connection, scope: Scope, now: Instant) -> dict[str, list[Explanation]]:
+def explain_agents(
+    connection: Connection, scope: Scope, now: Instant, empty_mean: float | None = None
+) -> dict[str, list[Explanation]]:
     """Explain every figure of every agent, by the member's id."""
     explained = {}
-    for agent in service.agents(connection, scope, now):
+    for agent in service.agents(connection, scope, now, empty_mean):
         parameters = {
             "team_id": scope.team_id,
             "environment": scope.environment,

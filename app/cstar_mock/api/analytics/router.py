@@ -16,7 +16,7 @@ from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, re
 from cstar_mock.api.success import success
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
-from cstar_mock.settings import EmptyMean, Settings
+from cstar_mock.settings import Settings
 
 SecretKeyCaller = Annotated[Caller, Depends(secret_key)]
 
@@ -24,7 +24,7 @@ SecretKeyCaller = Annotated[Caller, Depends(secret_key)]
 def create_router(settings: Settings) -> APIRouter:
     """Return the endpoints, described as these settings make them answer."""
     router = APIRouter(prefix="/api/v1/teams/{teamId}/analytics", tags=["Analytics"])
-    empty_mean = 0.0 if settings.empty_mean is EmptyMean.ZERO else None
+    empty_mean = settings.mean_of_nothing
 
     async def _answer(
         request: Request, caller: Caller, name: str, work: Callable[..., BaseModel | list[Any]], *options: Period
