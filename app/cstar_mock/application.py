@@ -14,7 +14,7 @@ from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane
-from cstar_mock.control.application import create_control_app
+from cstar_mock.control.application import Prefixed, create_control_app
 from cstar_mock.database import Database
 from cstar_mock.faults import FaultCounters
 from cstar_mock.http import errors
@@ -76,7 +76,8 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         journal=journal,
     )
     if settings_.control:
-        app.mount("/__admin", create_control_app(app.state.services, settings_.control_token))
+        control = create_control_app(app.state.services, settings_.control_token)
+        app.add_middleware(Prefixed, prefix="/__admin", other=control)
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)
     app.add_middleware(RequestContextMiddleware, journal=journal)

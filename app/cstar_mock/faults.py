@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from cstar_mock import clock, errors, ids
@@ -22,6 +22,7 @@ from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
 from cstar_mock.redaction import redacted
+from cstar_mock.values import Number, WholeNumber
 
 LONGEST_DELAY_MS = 60_000
 DEFAULT_RETRY_AFTER = 1
@@ -59,7 +60,7 @@ class _Part(BaseModel):
     )
 
 
-Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_DELAY_MS)]
+Milliseconds = Annotated[Number, Field(ge=0, le=LONGEST_DELAY_MS)]
 
 
 class FixedDelay(_Part):
@@ -89,8 +90,8 @@ class LognormalDelay(_Part):
     """As networks have it: mostly around the median, sometimes far above; cut off at `maxValue`."""
 
     type: Literal["lognormal"]
-    median: Annotated[float, Field(gt=0, le=LONGEST_DELAY_MS)]
-    sigma: Annotated[float, Field(ge=0, le=10)]
+    median: Annotated[Number, Field(gt=0, le=LONGEST_DELAY_MS)]
+    sigma: Annotated[Number, Field(ge=0, le=10)]
     max_value: Milliseconds = LONGEST_DELAY_MS
 
     def draw(self, random_: random.Random) -> float:
@@ -113,7 +114,7 @@ class Match(_Part):
 
 _BODILESS = {204, 205, 304}
 _ERROR_NAMES = tuple(CATALOGUE)
-Status = Annotated[int, Field(ge=200, le=599, strict=True)] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
+Status = Annotated[WholeNumber, Field(ge=200, le=599)] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
 
 
 def _seconds(value: object) -> object:
@@ -125,6 +126,16 @@ def _seconds(value: object) -> object:
     return value
 
 
+Seconds = (
+    Annotated[float, Field(gt=0, le=31_536_000)]
+    | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^PT[1-9][0-9]{0,6}S$"})]
+)
+"""How a time to live may be written; other ISO 8601 durations are fine, too."""
+
+
+TimeToLive = Annotated[Number, Field(gt=0, le=31_536_000), BeforeValidator(_seconds, json_schema_input_type=Seconds)]
+
+
 class FaultRule(_Part):
     """One rule: whom it is about, what happens, and how often."""
 
@@ -132,18 +143,22 @@ class FaultRule(_Part):
     match: Match = Match()
     status: Status | None = Field(None, description="A documented error by its name, or any status.")
     body: JsonValue = Field(None, description="The body to answer with; by default the documented one of the status.")
-    retry_after: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
+    retry_after: Annotated[WholeNumber, Field(ge=1, le=86_400)] | None = Field(
         None, description="Seconds in `Retry-After`; 429 and 503 have 1 by default."
     )
     delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
     fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
-    probability: Annotated[float, Field(ge=0, le=1)] = 1
-    seed: int = Field(0, description="What decides which requests fail, and how long delays are.")
-    succeed_first: Annotated[int, Field(ge=0)] = Field(0, description="How many matching requests pass at first.")
-    fail_request_count: Annotated[int, Field(ge=1)] | None = Field(
+    probability: Annotated[Number, Field(ge=0, le=1)] = 1
+    seed: Annotated[WholeNumber, Field(ge=-(2**53), le=2**53)] = Field(
+        0, description="What decides which requests fail, and how long delays are."
+    )
+    succeed_first: Annotated[WholeNumber, Field(ge=0)] = Field(
+        0, description="How many matching requests pass at first."
+    )
+    fail_request_count: Annotated[WholeNumber, Field(ge=1, le=2**53)] | None = Field(
         None, description="How many requests fail before the rule is spent."
     )
-    time_to_live: Annotated[float, Field(gt=0, le=31_536_000), BeforeValidator(_seconds)] | None = Field(
+    time_to_live: TimeToLive | None = Field(
         None, description="After so many seconds, or an ISO 8601 duration such as `PT30S`, the rule heals itself."
     )
 

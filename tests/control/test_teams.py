@@ -119,7 +119,7 @@ def test_teams_are_listed_and_each_write_lets_the_revision_grow(control: Control
         (409, {"dataset": {"test": {"tickets": [{"customerId": "cus_9", "status": "open", "createdAt": "now"}]}}},
          "cus_9"),
         (409, {"answers": {"overview": {"tickets": {"total": 1}, "customers": {"active": 2}}}}, "active"),
-        (400, {"dataset": "busy", "clock": "2025-12-10T14:30:00Z"}, "leave out"),
+        (409, {"dataset": "busy", "clock": "2025-12-10T14:30:00Z"}, "leave out"),
         (400, {"colour": "red"}, "colour"),
         (400, {"slug": "No Slug"}, "slug"),
         (400, {"clock": "yesterday"}, "yesterday"),

@@ -6,9 +6,11 @@ from typing import Any, Literal
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette.responses import HTMLResponse
-from starlette.types import ASGIApp
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock import VERSION, clock
 from cstar_mock.api.dependencies import Services
@@ -61,6 +63,47 @@ async def version() -> Version:
     return Version(version=VERSION)
 
 
+_ROUTERS = (
+    router,
+    teams.router,
+    rows.router,
+    clock_routes.router,
+    faults.router,
+    rate_limits.router,
+    requests.router,
+    explain.router,
+    keys.router,
+)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that the routes of a request's path have."""
+    routes = [route for part in _ROUTERS for route in part.routes if isinstance(route, APIRoute)]
+    return sorted(
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    )
+
+
+class Prefixed:
+    """Hands everything under a prefix to another application; unlike a mount, whatever the path is made of."""
+
+    def __init__(self, app: ASGIApp, prefix: str, other: ASGIApp) -> None:
+        self.app = app
+        self.prefix = prefix
+        self.other = other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.prefix}/"):
+            root_path = scope.get("root_path", "") + self.prefix
+            await self.other({**scope, "root_path": root_path}, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
 def create_control_app(services: Services, token: SecretStr | None) -> ASGIApp:
     """Return the control API of an application, behind its guard."""
     app = FastAPI(
@@ -74,10 +117,9 @@ def create_control_app(services: Services, token: SecretStr | None) -> ASGIApp:
     )
     app.state.services = services
     problems.install(app)
-    for part in (router, teams.router, rows.router, clock_routes.router, faults.router, rate_limits.router):
+    for part in _ROUTERS:
         app.include_router(part)
-    for part in (requests.router, explain.router, keys.router):
-        app.include_router(part)
+    app.state.methods_of = _methods_of
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:

@@ -53,7 +53,7 @@ def described(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
             "description": status.phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *statuses})
+        for status in sorted({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE, *statuses})
     }
 
 
@@ -85,8 +85,9 @@ def install(app: FastAPI) -> None:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (Starlette's handlers take any exception)
     problems = problems_of_request(error.errors())
+    contradictory = all(found.contradiction for found in problems)
     return problem(
-        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT if contradictory else HTTPStatus.BAD_REQUEST,
         str(problems[0]),
         [(found.path, found.message) for found in problems],
     )
@@ -131,4 +132,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     }.get(status, str(error.detail))
     response = problem(status, detail)
     response.headers.update(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        # Of several routes with the same path, the router names the methods of the first.
+        response.headers["Allow"] = ", ".join(request.app.state.methods_of(request))
     return response

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 
 from cstar_mock import clock, ids, rows, teams
@@ -19,6 +19,7 @@ from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberR
 from cstar_mock.keys import bump
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket, TicketStatus
 from cstar_mock.rows import Row
+from cstar_mock.values import WholeNumber
 
 router = APIRouter(tags=["Rows"])
 _MOST = 10_000
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 
 class _Change(Body):
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if not self.model_fields_set:
@@ -79,7 +82,7 @@ class NewCsatResponse(CsatResponseRow):
 class CsatResponseChange(_Change):
     """What to change of a CSAT response."""
 
-    score: Annotated[int, Field(ge=1, le=5, strict=True)] = 1
+    score: Annotated[WholeNumber, Field(ge=1, le=5)] = 1
     submitted_at: Moment = ""
 
 

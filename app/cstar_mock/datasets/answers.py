@@ -91,7 +91,7 @@ def _plan(answers: Answers) -> _Plan:
     """
     overview = answers.overview or OverviewFigures()
     agents = answers.agents or ()
-    problems = [*_agent_problems(agents)]
+    problems = [*_decimal_problems(answers), *_agent_problems(agents)]
     tickets = overview.tickets
     customers = overview.customers
     open_ = tickets.open or 0
@@ -173,6 +173,19 @@ def _customer_problems(
         yield Problem(
             (*at, "active"), f"{total} tickets were created by some customer: with them, active is at least 1"
         )
+
+
+def _decimal_problems(answers: Answers) -> Iterator[Problem]:
+    """Yield the means that the API could not give: it has one decimal."""
+    means: list[tuple[Location, Decimal | int | None]] = []
+    if answers.overview is not None:
+        means.append((("overview", "csat", "average"), answers.overview.csat.average))
+    for index, agent in enumerate(answers.agents or ()):
+        means.append((("agents", index, "avgResponseTime"), agent.avg_response_time))
+        means.append((("agents", index, "csatAverage"), agent.csat_average))
+    for location, mean in means:
+        if mean is not None and mean * 10 % 1:
+            yield Problem(location, f"{mean} has more than one decimal")
 
 
 def _agent_problems(agents: Sequence[AgentFigures]) -> Iterator[Problem]:

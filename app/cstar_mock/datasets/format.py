@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -20,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -28,6 +28,7 @@ from cstar_mock import clock, shipped
 from cstar_mock.api.analytics.periods import DEFAULT, Period
 from cstar_mock.faults import FaultRule
 from cstar_mock.models import KEY_PREFIXES, TicketStatus
+from cstar_mock.values import Exact, Flag, Number, WholeNumber
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
@@ -40,14 +41,21 @@ MOST_FIGURE = 100_000
 """The largest figure that rows are built for: they are all in memory at once."""
 
 MOST_LIMIT = 1_000_000_000
+MOST_MINUTES = 5_000_000
+MOST_SEED = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where."""
+    """What is wrong, and where.
+
+    Attributes:
+        contradiction: whether each field is well-formed, and only together they make no sense.
+    """
 
     location: Location
     message: str
+    contradiction: bool = False
 
     @property
     def path(self) -> str:
@@ -112,18 +120,21 @@ Length = Annotated[
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Count = Annotated[int, Field(ge=0, le=MOST_ROWS)]
-Figure = Annotated[int, Field(ge=0, le=MOST_FIGURE)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[WholeNumber, Field(ge=0, le=MOST_ROWS)]
+Figure = Annotated[WholeNumber, Field(ge=0, le=MOST_FIGURE)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 
 
-def _exact(value: object) -> object:
-    return Decimal(repr(value)) if isinstance(value, float) else value
+Score = Annotated[Exact, WithJsonSchema({"type": "number", "minimum": 1, "maximum": 5}), Field(ge=1, le=5)]
+Minutes = Annotated[
+    Exact,
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MOST_MINUTES}),
+    Field(ge=0, le=MOST_MINUTES),
+]
 
 
-OneDecimal = Annotated[Decimal, BeforeValidator(_exact), Field(decimal_places=1)]
-Score = Annotated[OneDecimal, Field(ge=1, le=5)]
-Minutes = Annotated[OneDecimal, Field(ge=0, le=5_000_000)]
+ZeroMean = Annotated[Literal[0], BeforeValidator(lambda value: None if isinstance(value, bool | str) else value)]
+"""What a setting makes of a mean over nothing."""
 
 
 class _Part(BaseModel):
@@ -166,7 +177,7 @@ class CsatResponseRow(_Part):
 
     id: Id | None = None
     ticket_id: Id
-    score: Annotated[int, Field(ge=1, le=5, strict=True)]
+    score: Annotated[WholeNumber, Field(ge=1, le=5)]
     submitted_at: Moment
 
 
@@ -189,12 +200,12 @@ class Recipe(_Part):
     The same recipe makes the same rows, relative to the team's clock, on every machine.
     """
 
-    seed: int = 1
+    seed: Annotated[WholeNumber, Field(ge=-MOST_SEED, le=MOST_SEED)] = 1
     tickets: Count
-    customers: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None = Field(
+    customers: Annotated[WholeNumber, Field(ge=1, le=MOST_ROWS)] | None = Field(
         None, description="By default one for three tickets."
     )
-    members: Annotated[int, Field(ge=0, le=10_000)] | tuple[Name, ...] = Field(
+    members: Annotated[WholeNumber, Field(ge=0, le=10_000)] | tuple[Name, ...] = Field(
         5, description="How many, or their names."
     )
     since: Moment = "-90d"
@@ -240,7 +251,7 @@ class CustomerFigures(_Part):
 class CsatFigures(_Part):
     """What `csat` must be; a figure that is left out may be anything."""
 
-    average: Score | Literal[0] | None = None
+    average: Score | ZeroMean | None = None
     total_responses: Figure | None = None
 
 
@@ -320,19 +331,21 @@ class MagicKey(_Part):
 
     key: Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[sp]k_(live|test)_[A-Za-z0-9_-]+$")]
     expires_at: Moment | None = None
-    revoked: bool = False
-    rate_limit: Annotated[int, Field(ge=1)] | None = Field(None, description="Its own limit, in requests a window.")
+    revoked: Flag = False
+    rate_limit: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+        None, description="Its own limit, in requests a window."
+    )
 
 
 class TeamRateLimits(_Part):
     """A team's own rate limits; what is left out is as for every team."""
 
-    enabled: bool = True
-    secret: Annotated[int, Field(ge=1, le=MOST_LIMIT)] | None = Field(None, description="For each secret key.")
-    publishable: Annotated[int, Field(ge=1, le=MOST_LIMIT)] | None = Field(
+    enabled: Flag = True
+    secret: Annotated[WholeNumber, Field(ge=1, le=MOST_LIMIT)] | None = Field(None, description="For each secret key.")
+    publishable: Annotated[WholeNumber, Field(ge=1, le=MOST_LIMIT)] | None = Field(
         None, description="For each publishable key."
     )
-    window: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(None, description="Seconds.")
+    window: Annotated[WholeNumber, Field(ge=1, le=31_536_000)] | None = Field(None, description="Seconds.")
 
 
 class TeamContent(_Part):
@@ -484,13 +497,19 @@ def _problems_of(errors: Iterable[Any]) -> list[Problem]:
             if parent == "magicKeys" or not _is_branch(part)  # a magic key's name is the user's
         )
         if location not in problems or _is_of_the_other_shape(problems[location], found["input"]):
-            problems[location] = Problem(location, _sentence(found["msg"], found["type"], found["input"]))
+            problems[location] = Problem(
+                location, _sentence(found["msg"], found["type"], found["input"]), _contradicts(found)
+            )
     # A list whose items are refused is also said to be too short, or to be no object; the items say it better.
     return [
         problem
         for location, problem in problems.items()
         if not any(len(other) > len(location) and other[: len(location)] == location for other in problems)
     ]
+
+
+def _contradicts(found: Any) -> bool:
+    return found["type"] == "value_error" and isinstance(found["input"], dict)
 
 
 def _is_of_the_other_shape(problem: Problem, value: object) -> bool:
