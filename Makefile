@@ -43,6 +43,7 @@ format: setup  ## put the code into the one format
 bench: setup  ## run the benchmarks; tables on the screen, JSON in benchmarks/results/
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/fixture.py
 
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/uv lock --upgrade

@@ -57,6 +57,8 @@ def test_clock(cstar):
     for instant in (NOW, datetime(2025, 12, 10, 14, 30, tzinfo=UTC)):
         cstar.clock.freeze(instant)
         assert cstar.clock.now() == datetime(2025, 12, 10, 14, 30, tzinfo=UTC)
+    with pytest.raises(ValueError, match="time zone"):
+        cstar.clock.freeze(datetime(2025, 12, 10, 14, 30))
     cstar.clock.advance(days=1)
     cstar.clock.advance(timedelta(hours=1))
     cstar.clock.advance("PT1M")

@@ -172,8 +172,15 @@ class Clock(_Part):
         return datetime.fromisoformat(self._control.call("GET", f"{self._team}/clock")["now"])
 
     def freeze(self, instant: datetime | str | None = None) -> None:
-        """Stop the clock, by default where it stands."""
+        """Stop the clock, by default where it stands.
+
+        Raises:
+            ValueError: the instant has no time zone, and would be another one on the next machine.
+            Refused: the text is no ISO 8601 instant.
+        """
         if isinstance(instant, datetime):
+            if instant.tzinfo is None:
+                raise ValueError(f"an instant needs a time zone: {instant!r} has none")
             instant = instant.astimezone(UTC).isoformat()
         body = {"action": "freeze"} if instant is None else {"action": "freeze", "instant": instant}
         self._control.call("PUT", f"{self._team}/clock", body)
