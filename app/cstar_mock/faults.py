@@ -22,7 +22,7 @@ from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
 from cstar_mock.redaction import redacted
-from cstar_mock.values import Number, WholeNumber
+from cstar_mock.values import WHOLE, Number
 
 LONGEST_DELAY_MS = 60_000
 DEFAULT_RETRY_AFTER = 1
@@ -114,7 +114,7 @@ class Match(_Part):
 
 _BODILESS = {204, 205, 304}
 _ERROR_NAMES = tuple(CATALOGUE)
-Status = Annotated[WholeNumber, Field(ge=200, le=599)] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
+Status = Annotated[int, Field(ge=200, le=599), WHOLE] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
 
 
 def _seconds(value: object) -> object:
@@ -143,19 +143,19 @@ class FaultRule(_Part):
     match: Match = Match()
     status: Status | None = Field(None, description="A documented error by its name, or any status.")
     body: JsonValue = Field(None, description="The body to answer with; by default the documented one of the status.")
-    retry_after: Annotated[WholeNumber, Field(ge=1, le=86_400)] | None = Field(
+    retry_after: Annotated[int, Field(ge=1, le=86_400), WHOLE] | None = Field(
         None, description="Seconds in `Retry-After`; 429 and 503 have 1 by default."
     )
     delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
     fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
     probability: Annotated[Number, Field(ge=0, le=1)] = 1
-    seed: Annotated[WholeNumber, Field(ge=-(2**53), le=2**53)] = Field(
+    seed: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE] = Field(
         0, description="What decides which requests fail, and how long delays are."
     )
-    succeed_first: Annotated[WholeNumber, Field(ge=0)] = Field(
+    succeed_first: Annotated[int, Field(ge=0), WHOLE] = Field(
         0, description="How many matching requests pass at first."
     )
-    fail_request_count: Annotated[WholeNumber, Field(ge=1, le=2**53)] | None = Field(
+    fail_request_count: Annotated[int, Field(ge=1, le=2**53), WHOLE] | None = Field(
         None, description="How many requests fail before the rule is spent."
     )
     time_to_live: TimeToLive | None = Field(

@@ -14,12 +14,12 @@ def _whole(value: object) -> object:
 
 def _decimal(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError("input should be a number")  # noqa: TRY004  (pydantic wants it)  # noqa: TRY004  (pydantic wants it)
+        raise ValueError("input should be a number")  # noqa: TRY004  (pydantic wants it)
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
-"""JSON's integer: `5`, also written `5.0`."""
+WHOLE = BeforeValidator(_whole)
+"""Makes an `int` JSON's integer: `5`, also written `5.0`; stands behind its bounds, so that the schema has them."""
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """JSON's number."""

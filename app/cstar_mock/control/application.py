@@ -77,13 +77,12 @@ _ROUTERS = (
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Return the methods that the routes of a request's path have."""
+    """Return the methods that a request's path has; `/requests/count` is not what `/requests/{id}` means."""
     routes = [route for part in _ROUTERS for route in part.routes if isinstance(route, APIRoute)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    fewest = min(len(route.param_convertors) for route in matching)
     return sorted(
-        method
-        for route in routes
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
+        method for route in matching if len(route.param_convertors) == fewest for method in route.methods or ()
     )
 
 

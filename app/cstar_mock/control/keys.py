@@ -11,7 +11,7 @@ from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import MOST_LIMIT, Moment
 from cstar_mock.keys import ListedKey, UnknownName
-from cstar_mock.values import WholeNumber
+from cstar_mock.values import WHOLE
 
 router = APIRouter(tags=["Keys"])
 
@@ -25,7 +25,7 @@ class NewKey(Body):
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         None, description="What fault rules call it."
     )
-    rate_limit: Annotated[WholeNumber, Field(ge=1, le=MOST_LIMIT)] | None = Field(
+    rate_limit: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(
         None, description="Its own limit, in requests a window."
     )
     expires_at: Moment | None = Field(None, description="By the team's clock.")

@@ -13,7 +13,7 @@ from cstar_mock.faults import Endpoint
 from cstar_mock.journal import UNMATCHED, Entry
 from cstar_mock.keys import UnknownName
 from cstar_mock.models import Environment, KeyType
-from cstar_mock.values import WholeNumber
+from cstar_mock.values import WHOLE
 
 router = APIRouter(tags=["Requests"])
 
@@ -85,7 +85,7 @@ class Criteria(Body):
     query: str | None = Field(None, description="The query string as it was sent.")
     key_type: KeyType | None = None
     environment: Environment | None = None
-    status: Annotated[WholeNumber, Field(ge=0, le=599)] | None = None
+    status: Annotated[int, Field(ge=0, le=599), WHOLE] | None = None
     code: str | None = None
     fault: str | None = None
 

@@ -19,7 +19,7 @@ from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberR
 from cstar_mock.keys import bump
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket, TicketStatus
 from cstar_mock.rows import Row
-from cstar_mock.values import WholeNumber
+from cstar_mock.values import WHOLE
 
 router = APIRouter(tags=["Rows"])
 _MOST = 10_000
@@ -82,7 +82,7 @@ class NewCsatResponse(CsatResponseRow):
 class CsatResponseChange(_Change):
     """What to change of a CSAT response."""
 
-    score: Annotated[WholeNumber, Field(ge=1, le=5)] = 1
+    score: Annotated[int, Field(ge=1, le=5), WHOLE] = 1
     submitted_at: Moment = ""
 
 

@@ -28,7 +28,7 @@ from cstar_mock import clock, shipped
 from cstar_mock.api.analytics.periods import DEFAULT, Period
 from cstar_mock.faults import FaultRule
 from cstar_mock.models import KEY_PREFIXES, TicketStatus
-from cstar_mock.values import Exact, Flag, Number, WholeNumber
+from cstar_mock.values import WHOLE, Exact, Flag, Number
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
@@ -120,8 +120,8 @@ Length = Annotated[
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Count = Annotated[WholeNumber, Field(ge=0, le=MOST_ROWS)]
-Figure = Annotated[WholeNumber, Field(ge=0, le=MOST_FIGURE)]
+Count = Annotated[int, Field(ge=0, le=MOST_ROWS), WHOLE]
+Figure = Annotated[int, Field(ge=0, le=MOST_FIGURE), WHOLE]
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
@@ -177,7 +177,7 @@ class CsatResponseRow(_Part):
 
     id: Id | None = None
     ticket_id: Id
-    score: Annotated[WholeNumber, Field(ge=1, le=5)]
+    score: Annotated[int, Field(ge=1, le=5), WHOLE]
     submitted_at: Moment
 
 
@@ -200,12 +200,12 @@ class Recipe(_Part):
     The same recipe makes the same rows, relative to the team's clock, on every machine.
     """
 
-    seed: Annotated[WholeNumber, Field(ge=-MOST_SEED, le=MOST_SEED)] = 1
+    seed: Annotated[int, Field(ge=-MOST_SEED, le=MOST_SEED), WHOLE] = 1
     tickets: Count
-    customers: Annotated[WholeNumber, Field(ge=1, le=MOST_ROWS)] | None = Field(
+    customers: Annotated[int, Field(ge=1, le=MOST_ROWS), WHOLE] | None = Field(
         None, description="By default one for three tickets."
     )
-    members: Annotated[WholeNumber, Field(ge=0, le=10_000)] | tuple[Name, ...] = Field(
+    members: Annotated[int, Field(ge=0, le=10_000), WHOLE] | tuple[Name, ...] = Field(
         5, description="How many, or their names."
     )
     since: Moment = "-90d"
@@ -332,7 +332,7 @@ class MagicKey(_Part):
     key: Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[sp]k_(live|test)_[A-Za-z0-9_-]+$")]
     expires_at: Moment | None = None
     revoked: Flag = False
-    rate_limit: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+    rate_limit: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None, description="Its own limit, in requests a window."
     )
 
@@ -341,11 +341,11 @@ class TeamRateLimits(_Part):
     """A team's own rate limits; what is left out is as for every team."""
 
     enabled: Flag = True
-    secret: Annotated[WholeNumber, Field(ge=1, le=MOST_LIMIT)] | None = Field(None, description="For each secret key.")
-    publishable: Annotated[WholeNumber, Field(ge=1, le=MOST_LIMIT)] | None = Field(
+    secret: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(None, description="For each secret key.")
+    publishable: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(
         None, description="For each publishable key."
     )
-    window: Annotated[WholeNumber, Field(ge=1, le=31_536_000)] | None = Field(None, description="Seconds.")
+    window: Annotated[int, Field(ge=1, le=31_536_000), WHOLE] | None = Field(None, description="Seconds.")
 
 
 class TeamContent(_Part):
@@ -501,11 +501,8 @@ def _problems_of(errors: Iterable[Any]) -> list[Problem]:
                 location, _sentence(found["msg"], found["type"], found["input"]), _contradicts(found)
             )
     # A list whose items are refused is also said to be too short, or to be no object; the items say it better.
-    return [
-        problem
-        for location, problem in problems.items()
-        if not any(len(other) > len(location) and other[: len(location)] == location for other in problems)
-    ]
+    wholes = {location[:length] for location in problems for length in range(len(location))}
+    return [problem for location, problem in problems.items() if location not in wholes]
 
 
 def _contradicts(found: Any) -> bool:
