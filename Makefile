@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 27827
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-fast check format bench lock clean
@@ -24,7 +25,7 @@ run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: m
 
 test: setup  ## run the whole test suite with its coverage gate
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
