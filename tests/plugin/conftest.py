@@ -12,6 +12,11 @@ import pytest
 from cstar_mock.process import VARIABLES
 
 EXEC = [sys.executable, "-m", "cstar_mock", "exec"]
+PYTEST = [
+    *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+    # Other plugins of this environment take longer to import than most of these runs take.
+    *("-p", "no:schemathesis", "-p", "no:hypothesispytest"),
+]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -45,9 +45,8 @@ def run(commands: Path, temporary: Path, *command: str) -> subprocess.CompletedP
     return done
 
 
-@pytest.mark.parametrize("around", [["cstar-mock", "exec", "--"], []], ids=["exec", "alone"])
-def test_python(commands: Path, temporary: Path, around: list[str]) -> None:
-    done = run(commands, temporary, *around, "pytest", "examples/python")
+def test_python(commands: Path, temporary: Path) -> None:
+    done = run(commands, temporary, "cstar-mock", "exec", "--", "pytest", "examples/python")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"=+ 1\d passed in ", done.stdout), done.stdout
 

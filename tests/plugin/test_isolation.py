@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.plugin.conftest import EXEC, environment
+from tests.plugin.conftest import EXEC, PYTEST, environment
 
 TESTS = 240
 FILE = f"""
@@ -54,7 +54,7 @@ def run_all(folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "test_many.py").write_text(FILE)
     (folder / "pytest.ini").write_text("[pytest]\n")
     return subprocess.run(
-        [*EXEC, "--", sys.executable, "-m", "pytest", "-n", "4", "-q", "-p", "no:cacheprovider"],
+        [*EXEC, "--", *PYTEST, "-n", "4", "-q"],
         cwd=folder,
         env=environment(folder),
         capture_output=True,

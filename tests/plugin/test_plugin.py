@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
-from tests.plugin.conftest import Run, assert_nothing_left, environment, servers
-
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+from tests.plugin.conftest import PYTEST, Run, assert_nothing_left, environment, servers
 
 FIXTURES = """
 import asyncio, os, re
@@ -349,7 +347,7 @@ def test_users_can_type_their_tests(run: Run, tmp_path: Path) -> None:
     assert set(re.findall(r"test_typed.py:(\d+): error: .*\[(.*)\]", done.stdout)) == expected, done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_server_survives_a_run_that_is_interrupted(tmp_path: Path, temporary: Path, number: signal.Signals) -> None:
     (tmp_path / "test_slow.py").write_text(
         "import pathlib, time\ndef test_slow(cstar):\n    pathlib.Path('running').touch()\n    time.sleep(60)\n"
