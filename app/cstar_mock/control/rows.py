@@ -27,8 +27,15 @@ _MOST = 10_000
 T = TypeVar("T")
 
 
+def _only_what_is_named(schema: dict[str, Any]) -> None:
+    """Describe a change: at least one field, and no default for the others, as they stay what they are."""
+    schema["minProperties"] = 1
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class _Change(Body):
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra=_only_what_is_named)
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
