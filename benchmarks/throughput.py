@@ -38,7 +38,8 @@ def main() -> None:
         python_server(BARE) as bare,
         cstar_mock(Path(folder), *options) as ready,
     ):
-        team, busy = ready["teams"][:2]
+        teams = {team["slug"]: team for team in ready["teams"]}
+        team, busy = teams["acme"], teams["northwind"]
         analytics = f"/api/v1/teams/{team['id']}/analytics"
         computed = f"/api/v1/teams/{busy['id']}/analytics/overview"
         targets = {

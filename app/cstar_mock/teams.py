@@ -15,6 +15,9 @@ from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stor
 from cstar_mock.keys import UnknownName, bump
 from cstar_mock.models import ApiKey, Team
 
+MOST_RULES = 100
+"""Fault rules of one team: each request that is not replayed may look at all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class TeamState:
@@ -113,11 +116,13 @@ def set_faults(
 
     Raises:
         UnknownName: there is no such team.
-        ValueError: two rules have the same id.
+        ValueError: two rules have the same id, or there are too many.
     """
     state = get(connection, team)
     now = clock.real_now() + state.clock.advanced
     active = (*(state.faults if keep else ()), *activated(rules, now))
+    if len(active) > MOST_RULES:
+        raise ValueError(f"a team has {MOST_RULES} fault rules at most")
     ids = [rule.id for rule in active]
     for id_ in ids:
         if ids.count(id_) > 1:

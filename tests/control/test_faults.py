@@ -501,3 +501,9 @@ def test_magic_keys_touch_no_other_key(api: Api) -> None:
     for name in ("internal_error", "rate_limited"):
         _magic(api, name)
         assert api.get("overview").status_code == 200
+
+
+def test_a_team_has_a_hundred_rules_at_most(team: Team) -> None:
+    team.call("PUT", "/faults", [{"status": 500}] * 100)
+    assert "100 fault rules at most" in str(team.refused(409, "POST", "/faults", {"status": 500}))
+    assert len(team.call("GET", "/faults")["faults"]) == 100

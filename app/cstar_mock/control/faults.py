@@ -15,7 +15,7 @@ from cstar_mock.teams import TeamState
 
 router = APIRouter(tags=["Faults"])
 
-Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=100)]
+Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=teams.MOST_RULES)]
 
 
 class ShownRule(Answer):
