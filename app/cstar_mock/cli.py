@@ -270,10 +270,11 @@ def upgrade_database(database: str) -> None:
 
 
 @db.command("check")
+@click.option("--rebuild", is_flag=True, help="Compute the roll-ups anew from the rows, if the schema is right.")
 @_DATABASE
-def check_database(database: str) -> None:
-    """Fail unless the schema is what this version expects."""
-    from cstar_mock import migrate
+def check_database(rebuild: bool, database: str) -> None:
+    """Fail unless the schema is what this version expects, and the roll-ups are what the rows add up to."""
+    from cstar_mock import migrate, rollups
     from cstar_mock.database import SCHEMA_REVISION, schema_revision
 
     with _opened(database, prepare=False) as store:
@@ -285,7 +286,12 @@ def check_database(database: str) -> None:
             )
         if differences:
             raise click.ClickException(f"the schema differs from what this version expects: {'; '.join(differences)}")
-        click.echo(f"the schema is at {SCHEMA_REVISION}, as expected")
+        if rebuild:
+            store.write_now(rollups.rebuild)
+        elif wrong := store.read_now(rollups.differences):
+            raise click.ClickException(f"{'; '.join(wrong)}: run `cstar-mock db check --rebuild`")
+        done = "were computed anew" if rebuild else "are what the rows add up to"
+        click.echo(f"the schema is at {SCHEMA_REVISION}, as expected; the roll-ups {done}")
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
-from cstar_mock import shipped
+from cstar_mock import rollups, shipped
 from cstar_mock.database import Database, schema_revision
 from cstar_mock.models import Base
 
@@ -17,7 +17,7 @@ class SchemaUnknown(ValueError):
 
 
 def upgrade(database: Database) -> None:
-    """Apply every migration that the database does not have yet.
+    """Apply every migration that the database does not have yet, and then compute the roll-ups anew.
 
     Raises:
         SchemaUnknown: a newer version made the schema.
@@ -46,4 +46,7 @@ def config(connection: Connection) -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
+    before = schema_revision(connection)
     command.upgrade(config(connection), "head")
+    if schema_revision(connection) != before:
+        rollups.rebuild(connection)

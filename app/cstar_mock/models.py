@@ -1,4 +1,4 @@
-"""The rows: teams, API keys, members, customers, tickets and CSAT responses.
+"""The rows: teams, API keys, members, customers, tickets and CSAT responses; and the roll-ups that are kept of them.
 
 Every row but the team itself belongs to one team and one environment, and every primary key leads with the
 team, so that the schema can be distributed by team. Instants are whole microseconds since 1970 (see `clock`).
@@ -208,11 +208,11 @@ class Ticket(Base):
         CheckConstraint("resolved_at >= created_at", name="resolved_after_created"),
         CheckConstraint("status <> 'resolved' OR resolved_at IS NOT NULL", name="resolved_has_instant"),
         CheckConstraint("resolved_at IS NULL OR status IN ('resolved', 'closed')", name="reopened_has_no_instant"),
-        Index(None, "team_id", "environment", "created_at", "customer_id"),
+        Index(None, "team_id", "environment", "created_at"),
+        Index(None, "team_id", "environment", "first_response_at"),
         Index(None, "team_id", "environment", "resolved_at"),
-        Index(None, "team_id", "environment", "status", "created_at"),
         Index(None, "team_id", "environment", "assignee_id"),
-        Index(None, "team_id", "environment", "customer_id"),
+        Index(None, "team_id", "environment", "customer_id", "created_at"),
     )
 
 
@@ -238,4 +238,67 @@ class CsatResponse(Base):
         CheckConstraint(_one_of("environment", Environment), name="environment_known"),
         CheckConstraint("score BETWEEN 1 AND 5", name="score_from_1_to_5"),
         Index(None, "team_id", "environment", "submitted_at", "score"),
+    )
+
+
+class Rollup(Base):
+    """What happened in one bucket of time: `bucket` is an instant shifted right by `width` bits (see `rollups`).
+
+    `dropped` counts those of the tickets created there that are closed without a resolution, `newest_tickets` the
+    customers whose newest ticket was created there.
+    """
+
+    __tablename__ = "rollups"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    width: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    tickets: Mapped[int] = mapped_column(BigInteger)
+    dropped: Mapped[int] = mapped_column(BigInteger)
+    resolved: Mapped[int] = mapped_column(BigInteger)
+    customers: Mapped[int] = mapped_column(BigInteger)
+    newest_tickets: Mapped[int] = mapped_column(BigInteger)
+    responses: Mapped[int] = mapped_column(BigInteger)
+    score_sum: Mapped[int] = mapped_column(BigInteger)
+
+    # The buckets of one width lie side by side in the primary key itself.
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class MemberTotals(Base):
+    """What a member's tickets add up to, over all time.
+
+    What customers waited for first responses is kept as seconds and microseconds, as a sum of microseconds could be
+    more than 64 bits hold.
+    """
+
+    __tablename__ = "member_totals"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    member_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    resolved: Mapped[int] = mapped_column(BigInteger)
+    answered: Mapped[int] = mapped_column(BigInteger)
+    waited_seconds: Mapped[int] = mapped_column(BigInteger)
+    waited_microseconds: Mapped[int] = mapped_column(BigInteger)
+    responses: Mapped[int] = mapped_column(BigInteger)
+    score_sum: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class NewestTicket(Base):
+    """When a customer's newest ticket was created."""
+
+    __tablename__ = "newest_tickets"
+
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(4), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[Instant] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index(None, "team_id", "environment", "created_at"),
+        {"sqlite_with_rowid": False},
     )

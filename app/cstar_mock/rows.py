@@ -5,13 +5,14 @@ The schema's constraints hold the rules too; here they are said so that a person
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Dialect, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
+from cstar_mock import bulk, rollups
 from cstar_mock.clock import Instant
 from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket, TicketStatus
+from cstar_mock.rollups import Changes
 
 Row: TypeAlias = dict[str, Any]
 """A row by its column names, without team and environment."""
@@ -88,20 +89,14 @@ def ticket(
 
 
 def insert_rows(connection: Connection, scope: Scope, rows: Rows) -> None:
-    """Insert rows that are known to keep the rules.
-
-    The rows go to the driver as they are, text and whole numbers: SQLAlchemy would spend as long on looking for
-    types to convert as the database does on inserting.
-    """
+    """Insert rows that are known to keep the rules."""
     whose = {"team_id": scope.team_id, "environment": scope.environment}
     for model, batch in rows.batches():
-        if batch:
-            connection.exec_driver_sql(_insertion(model, connection.dialect), [whose | row for row in batch])
-
-
-@lru_cache(maxsize=32)
-def _insertion(model: RowModel, dialect: Dialect) -> str:
-    return str(insert(model).compile(dialect=dialect))
+        bulk.insert(connection, model.__table__, batch, whose)  # type: ignore[arg-type]  # it is a table
+    changes = Changes(scope)
+    changes.count(connection, 1, customers=rows.customers, tickets=rows.tickets, csat_responses=rows.csat_responses)
+    changes.follow(connection, {row["customer_id"] for row in rows.tickets})
+    changes.write(connection)
 
 
 def create(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> None:
@@ -126,18 +121,22 @@ def change(connection: Connection, scope: Scope, model: RowModel, id_: str, colu
         UnknownRow: there is no such row.
         RowsRefused: the row would break a rule.
     """
-    row = {**get(connection, scope, model, id_), **columns}
+    before = get(connection, scope, model, id_)
+    row = {**before, **columns}
     problems = [*_problems(connection, scope, model, [row])]
-    if model is Ticket:
-        submitted = connection.scalar(
-            select(CsatResponse.submitted_at).where(_in(scope, CsatResponse), CsatResponse.ticket_id == id_)
-        )
-        if submitted is not None and submitted < row["created_at"]:
-            problems.append(RowProblem(0, "created_at", "a ticket can't be created after its CSAT response"))
+    responses = _responses_to(connection, scope, id_) if model is Ticket else []
+    if any(response["submitted_at"] < row["created_at"] for response in responses):
+        problems.append(RowProblem(0, "created_at", "a ticket can't be created after its CSAT response"))
     if problems:
         raise RowsRefused(model, problems)
     if columns:
+        changes = Changes(scope)
+        changes.count(connection, -1, **_counted(model, before, responses))
         connection.execute(update(model).where(_in(scope, model), model.id == id_).values(columns))
+        changes.count(connection, 1, **_counted(model, row, responses))
+        if model is Ticket:
+            changes.follow(connection, {before["customer_id"], row["customer_id"]})
+        changes.write(connection)
     return row
 
 
@@ -148,14 +147,38 @@ def remove(connection: Connection, scope: Scope, model: RowModel, id_: str) -> N
         UnknownRow: there is no such row.
         RowsRefused: tickets refer to it.
     """
-    get(connection, scope, model, id_)
+    row = get(connection, scope, model, id_)
     referring = {Customer: Ticket.customer_id, Member: Ticket.assignee_id}.get(model)
     if referring is not None:
         count = connection.scalar(select(func.count()).where(_in(scope, Ticket), referring == id_)) or 0
         if count:
             instead = "; set removedAt to end a membership" if model is Member else ""
             raise RowsRefused(model, [RowProblem(0, "id", f"{count} tickets refer to {id_!r}{instead}")])
+    responses = _responses_to(connection, scope, id_) if model is Ticket else []
+    changes = Changes(scope)
+    changes.count(connection, -1, **_counted(model, row, responses))
     connection.execute(delete(model).where(_in(scope, model), model.id == id_))
+    if model is Ticket:
+        changes.follow(connection, {row["customer_id"]})
+    changes.write(connection)
+
+
+def delete_all(connection: Connection, team_id: str, environment: str | None = None) -> None:
+    """Delete a team's members, customers, tickets and CSAT responses, in one environment or in both."""
+    for model in (CsatResponse, Ticket, Customer, Member):
+        statement = delete(model).where(model.team_id == team_id)
+        connection.execute(statement if environment is None else statement.where(model.environment == environment))
+    rollups.delete_all(connection, team_id, environment)
+
+
+def _responses_to(connection: Connection, scope: Scope, ticket_id: str) -> list[Row]:
+    found = select(*_columns(CsatResponse)).where(_in(scope, CsatResponse), CsatResponse.ticket_id == ticket_id)
+    return [row._asdict() for row in connection.execute(found)]
+
+
+def _counted(model: RowModel, row: Row, responses: list[Row]) -> dict[str, list[Row]]:
+    """Return what the roll-ups count of one row: a ticket's response too, as its score is the assignee's."""
+    return {} if model is Member else {"csat_responses": responses, model.__tablename__: [row]}
 
 
 def get(connection: Connection, scope: Scope, model: RowModel, id_: str) -> Row:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from cstar_mock import clock
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stored
-from cstar_mock.keys import UnknownName, bump
+from cstar_mock.keys import UnknownName
 from cstar_mock.models import ApiKey, Team
 
 MOST_RULES = 100
@@ -45,6 +45,19 @@ def get(connection: Connection, team: str) -> TeamState:
     return _state(row)
 
 
+def lock(connection: Connection, team: str) -> TeamState:
+    """Return a team by its id or slug, and let its revision grow: what writes to a team's rows begins with this.
+
+    On PostgreSQL others who write to the team wait from here on, so none of them can see half of what is changed, nor
+    hold what this one waits for.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    connection.execute(update(Team).where((Team.id == team) | (Team.slug == team)).values(revision=Team.revision + 1))
+    return get(connection, team)
+
+
 def exists(connection: Connection, team: str) -> bool:
     """Whether there is a team of this id or slug."""
     return connection.scalar(select(Team.id).where((Team.id == team) | (Team.slug == team))) is not None
@@ -66,7 +79,7 @@ def freeze(connection: Connection, team: str, instant: Instant | None) -> TeamCl
     Raises:
         UnknownName: there is no such team.
     """
-    state = get(connection, team)
+    state = lock(connection, team)
     return _set_clock(connection, state, frozen_at=state.clock.now() if instant is None else instant)
 
 
@@ -77,7 +90,7 @@ def advance(connection: Connection, team: str, by: Duration) -> TeamClock:
         UnknownName: there is no such team.
         ValueError: the clock would leave the years that ISO 8601 can write.
     """
-    state = get(connection, team)
+    state = lock(connection, team)
     clock.checked_instant(state.clock.now() + by)
     now = state.clock
     return _set_clock(
@@ -95,7 +108,7 @@ def run_in_real_time(connection: Connection, team: str) -> TeamClock:
     Raises:
         UnknownName: there is no such team.
     """
-    return _set_clock(connection, get(connection, team), frozen_at=None, offset=0)
+    return _set_clock(connection, lock(connection, team), frozen_at=None, offset=0)
 
 
 def set_rate_limits(connection: Connection, team: str, limits: dict[str, Any] | None) -> None:
@@ -104,9 +117,8 @@ def set_rate_limits(connection: Connection, team: str, limits: dict[str, Any] | 
     Raises:
         UnknownName: there is no such team.
     """
-    state = get(connection, team)
+    state = lock(connection, team)
     connection.execute(update(Team).where(Team.id == state.id).values(rate_limits=limits))
-    bump(connection, state.id)
 
 
 def set_faults(
@@ -118,7 +130,7 @@ def set_faults(
         UnknownName: there is no such team.
         ValueError: two rules have the same id, or there are too many.
     """
-    state = get(connection, team)
+    state = lock(connection, team)
     now = clock.real_now() + state.clock.advanced
     active = (*(state.faults if keep else ()), *activated(rules, now))
     if len(active) > MOST_RULES:
@@ -137,7 +149,7 @@ def remove_fault(connection: Connection, team: str, rule_id: str) -> TeamState:
     Raises:
         UnknownName: there is no such team or rule.
     """
-    state = get(connection, team)
+    state = lock(connection, team)
     left = tuple(rule for rule in state.faults if rule.id != rule_id)
     if len(left) == len(state.faults):
         raise UnknownName(f"there is no fault rule {rule_id!r}")
@@ -147,13 +159,11 @@ def remove_fault(connection: Connection, team: str, rule_id: str) -> TeamState:
 
 def _store_faults(connection: Connection, state: TeamState, rules: Sequence[ActiveRule]) -> None:
     connection.execute(update(Team).where(Team.id == state.id).values(faults=stored(rules)))
-    bump(connection, state.id)
 
 
 def _set_clock(connection: Connection, state: TeamState, **columns: Any) -> TeamClock:
     values = {f"clock_{name}": value for name, value in columns.items()}
     connection.execute(update(Team).where(Team.id == state.id).values(values))
-    bump(connection, state.id)
     return get(connection, state.id).clock
 
 

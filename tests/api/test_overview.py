@@ -9,9 +9,9 @@ from sqlalchemy import delete
 from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock import Settings, create_app
+from cstar_mock import Settings, create_app, rows
 from cstar_mock.database import Database
-from cstar_mock.models import ApiKey, CsatResponse
+from cstar_mock.models import ApiKey
 from cstar_mock.server import load_datasets
 
 DOCUMENTED = {
@@ -138,7 +138,7 @@ def test_an_answer_takes_two_statements_and_its_repetition_none(api: Api, statem
 
 def test_an_answer_follows_every_write(api: Api) -> None:
     api.get("overview")
-    api.database.write_now(lambda connection: connection.execute(delete(CsatResponse)))
+    api.database.write_now(rows.delete_all, api.teams[0].id)
     assert api.data("overview")["csat"] == {"average": None, "totalResponses": 0}
 
 
@@ -148,7 +148,7 @@ def test_an_answer_follows_the_writes_of_other_processes(tmp_path: Path) -> None
     ours.prepare()
     api = Api(TestClient(create_app(Settings(), ours)), ours, load_datasets(ours, ["documented"]))
     assert api.data("overview")["csat"]["totalResponses"] == 67
-    theirs.write_now(lambda connection: connection.execute(delete(CsatResponse)))
+    theirs.write_now(rows.delete_all, api.teams[0].id)
     assert api.data("overview")["csat"]["totalResponses"] == 0
     theirs.write_now(lambda connection: connection.execute(delete(ApiKey)))
     assert api.get("overview").status_code == 401

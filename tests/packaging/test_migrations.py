@@ -18,13 +18,23 @@ from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, schem
 from cstar_mock.migrate import SchemaUnknown
 from cstar_mock.models import Base
 
-TABLES = {"teams", "api_keys", "members", "customers", "tickets", "csat_responses"}
+TABLES = {
+    "teams",
+    "api_keys",
+    "members",
+    "customers",
+    "tickets",
+    "csat_responses",
+    "rollups",
+    "member_totals",
+    "newest_tickets",
+}
 SECOND_MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -186,11 +196,11 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(
     assert loaded.exit_code == 0, loaded.output
     newer = tmp_path / "migrations"
     shutil.copytree(ROOT / "migrations", newer, ignore=shutil.ignore_patterns("__pycache__"))
-    (newer / "versions" / "0002_second.py").write_text(SECOND_MIGRATION)
+    (newer / "versions" / "0003_second.py").write_text(SECOND_MIGRATION)
     monkeypatch.setattr(shipped, "folder", lambda _name: newer)
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "0002")
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "0003")
     file.prepare()
-    assert file.read_now(schema_revision) == "0002"
+    assert file.read_now(schema_revision) == "0003"
     columns = file.read_now(lambda connection: inspect(connection).get_columns("teams"))
     assert "colour" in [column["name"] for column in columns]
     slugs = file.read_now(lambda connection: connection.execute(text("SELECT slug FROM teams")).scalars().all())

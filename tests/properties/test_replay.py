@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, update
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from cstar_mock import Settings, create_app, keys, teams
+from cstar_mock import Settings, create_app, keys, rows, teams
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
-from cstar_mock.models import ApiKey, CsatResponse
+from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
@@ -95,8 +95,8 @@ class _Doors:
             self.writer.write_now(work[what])
 
     def _delete_a_response(self, connection: Any) -> None:
-        id_ = connection.scalar(CsatResponse.__table__.select().with_only_columns(CsatResponse.id).limit(1))
-        connection.execute(delete(CsatResponse).where(CsatResponse.id == id_))
+        first = connection.execute(CsatResponse.__table__.select().limit(1)).one()
+        rows.remove(connection, Scope(first.team_id, first.environment), CsatResponse, first.id)
 
 
 async def _no_sleep(_seconds: float) -> None:

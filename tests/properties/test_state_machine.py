@@ -9,7 +9,7 @@ from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
 
-from cstar_mock import rows, teams
+from cstar_mock import rollups, rows, teams
 from cstar_mock.api.analytics import service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.clock import DAY, HOUR
@@ -45,7 +45,8 @@ class ControlMachine(RuleBasedStateMachine):
         self.ids = 0
 
     def teardown(self) -> None:
-        """Give the team back."""
+        """Check that the roll-ups are what the rows add up to, and give the team back."""
+        assert _database.read_now(rollups.differences) == []
         _database.write_now(delete_team, self.team)
 
     @rule(ago=st.sampled_from((0, HOUR, DAY, 7 * DAY, 7 * DAY - 1, 40 * DAY)))

@@ -340,7 +340,10 @@ def test_a_fresh_file_is_upgraded_and_then_as_expected(
     assert (code, told) == (1, f"the schema is at None, not at {SCHEMA_REVISION}: run `cstar-mock db upgrade`")
     for _ in range(2):
         assert run("db", "upgrade", "--database", database).output == f"the schema is at {SCHEMA_REVISION}\n"
-    assert run("db", "check", "--database", database).output == f"the schema is at {SCHEMA_REVISION}, as expected\n"
+    checked = run("db", "check", "--database", database)
+    assert checked.output == (
+        f"the schema is at {SCHEMA_REVISION}, as expected; the roll-ups are what the rows add up to\n"
+    )
 
 
 def test_a_schema_made_by_the_first_load_is_as_expected(database: str) -> None:
@@ -519,3 +522,20 @@ def test_the_announcement_of_an_empty_server_says_how_to_fill_it(capsys: pytest.
     printed = capsys.readouterr().out
     assert "--dataset documented" in printed
     assert "curl" not in printed
+
+
+def test_roll_ups_that_differ_from_the_rows_are_found_and_computed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "some.db"
+    database = f"sqlite:///{file}"
+    run("load", "documented", "--database", database)
+    with sqlite3.connect(file) as connection:
+        connection.execute("DELETE FROM csat_responses WHERE score = 5")
+    connection.close()
+    exit_code, said = fail(monkeypatch, capsys, "db", "check", "--database", database)
+    assert exit_code == 1
+    assert "member_totals: " in said
+    assert "run `cstar-mock db check --rebuild`" in said
+    assert "were computed anew" in run("db", "check", "--rebuild", "--database", database).output
+    assert "are what the rows add up to" in run("db", "check", "--database", database).output

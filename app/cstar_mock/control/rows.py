@@ -16,7 +16,6 @@ from cstar_mock.clock import Instant, parse_moment
 from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
-from cstar_mock.keys import bump
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket, TicketStatus
 from cstar_mock.rows import Row
 from cstar_mock.values import WHOLE
@@ -313,11 +312,10 @@ _OF_COLUMN: dict[str, Any] = {
 
 
 def _create(connection: Any, team: str, environment: Environment, kind: _Kind, given: Sequence[Any]) -> list[Row]:
-    state = teams.get(connection, team)
+    state = teams.lock(connection, team)
     now = state.clock.now()
     batch = [_row(kind, row.model_dump(), now) for row in given]
     rows.create(connection, Scope(state.id, environment.value), kind.model, batch)
-    bump(connection, state.id)
     return [_shown(row) for row in batch]
 
 
@@ -335,21 +333,19 @@ def _get(connection: Any, team: str, environment: Environment, kind: _Kind, id_:
 
 
 def _change(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str, body: BaseModel) -> Row:
-    state = teams.get(connection, team)
+    state = teams.lock(connection, team)
     scope = Scope(state.id, environment.value)
     now = state.clock.now()
     columns = {name: _value(name, value, now) for name, value in body.model_dump(exclude_unset=True).items()}
     if kind.model is Ticket:
         _follow_status(columns, rows.get(connection, scope, Ticket, id_), now)
     row = rows.change(connection, scope, kind.model, id_, columns)
-    bump(connection, state.id)
     return _shown(row)
 
 
 def _delete(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str) -> None:
-    state = teams.get(connection, team)
+    state = teams.lock(connection, team)
     rows.remove(connection, Scope(state.id, environment.value), kind.model, id_)
-    bump(connection, state.id)
 
 
 def _row(kind: _Kind, given: Row, now: Instant) -> Row:

@@ -236,9 +236,11 @@ class _Builder:
     def _customers(self) -> list[Row]:
         """Return the customers: first the new ones, as those are the likeliest to write."""
         plan = self.plan
+        year_before = self.start - 365 * DAY
         moments = [
             *_spread(plan.new, self.recent, self.now),
-            *_spread(plan.customers - plan.new, self.start - 365 * DAY, self.start),
+            # Those came once a week, as what shares a bucket of time costs one roll-up.
+            *(moment - moment % (7 * DAY) for moment in _spread(plan.customers - plan.new, year_before, self.start)),
         ]
         return [
             {"id": ids.numbered(ids.CUSTOMER, number), "name": names.person(number), "created_at": moment}

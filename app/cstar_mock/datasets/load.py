@@ -29,15 +29,11 @@ from cstar_mock.keys import REVOKED_FROM_THE_START, bump, key_row
 from cstar_mock.models import (
     KEY_PREFIXES,
     ApiKey,
-    CsatResponse,
-    Customer,
     Environment,
-    Member,
     Scope,
     Team,
-    Ticket,
 )
-from cstar_mock.rows import Rows, RowsRefused, create, insert_rows, ticket
+from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +124,11 @@ def create_team(
 
 def reset_team(connection: Connection, team_id: str) -> None:
     """Put a team back to what it was created from: rows, clock, rules and keys."""
+    bump(connection, team_id)
     kept = connection.execute(select(Team.origin, Team.clock_advanced).where(Team.id == team_id)).one()
     team = TeamContent.from_origin(kept.origin)
-    delete_rows(connection, team_id)
-    connection.execute(
-        update(Team)
-        .where(Team.id == team_id)
-        .values(revision=Team.revision + 1, **_beginning(team, kept.clock_advanced))
-    )
+    delete_all(connection, team_id)
+    connection.execute(update(Team).where(Team.id == team_id).values(_beginning(team, kept.clock_advanced)))
     began = select(Team.created_at).where(Team.id == team_id).scalar_subquery()
     connection.execute(delete(ApiKey).where(ApiKey.team_id == team_id, ApiKey.created_at > began))
     connection.execute(
@@ -144,13 +137,6 @@ def reset_team(connection: Connection, team_id: str) -> None:
         .values(revoked_at=None)
     )
     _fill_team(connection, team_id, team, lambda _rows: None)
-
-
-def delete_rows(connection: Connection, team_id: str, environment: str | None = None) -> None:
-    """Delete a team's members, customers, tickets and CSAT responses, in one environment or in both."""
-    for model in (CsatResponse, Ticket, Customer, Member):
-        statement = delete(model).where(model.team_id == team_id)
-        connection.execute(statement if environment is None else statement.where(model.environment == environment))
 
 
 def _beginning(team: TeamContent, advanced: Duration = 0) -> dict[str, Any]:
@@ -255,11 +241,11 @@ def answer(connection: Connection, team_id: str, environment: str, wanted: Answe
         DatasetError: figures contradict each other.
     """
     scope = Scope(team_id, environment)
-    delete_rows(connection, team_id, environment)
+    bump(connection, team_id)
+    delete_all(connection, team_id, environment)
     rows = answers.build(wanted, now)
     insert_rows(connection, scope, rows)
     verify(connection, scope, wanted, now)
-    bump(connection, team_id)
 
 
 def verify(connection: Connection, scope: Scope, wanted: Answers, now: Instant) -> None:
@@ -333,7 +319,7 @@ def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bo
 
 def delete_team(connection: Connection, team_id: str) -> None:
     """Delete a team with all that it owns."""
-    delete_rows(connection, team_id)
+    delete_all(connection, team_id)
     connection.execute(delete(Team).where(Team.id == team_id))
 
 

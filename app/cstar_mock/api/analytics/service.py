@@ -1,62 +1,130 @@
-"""The two answers, each computed by one prepared statement."""
+"""The two answers, each computed by one prepared statement from the roll-ups.
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, distinct, func, select
+What each figure means stands in `metrics`, as the plain count that no figure may ever differ from.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, select, union_all
 
 from cstar_mock.api.analytics import metrics, periods
-from cstar_mock.api.analytics.metrics import Metric, in_scope
+from cstar_mock.api.analytics.metrics import NOW, START, in_scope
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
-from cstar_mock.clock import MINUTE, Instant
-from cstar_mock.models import CsatResponse, Member, Scope, Ticket
+from cstar_mock.clock import MINUTE, SECOND, Instant
+from cstar_mock.database import Prepared
+from cstar_mock.models import CsatResponse, Member, MemberTotals, NewestTicket, Rollup, Scope, Ticket
+from cstar_mock.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 
-def _figure(metric: Metric, measure: ColumnElement[int] = func.count()) -> ScalarSelect[int]:  # noqa: B008  (stateless)
-    return select(measure).select_from(metric.rows).where(in_scope(metric.rows), metric.condition).scalar_subquery()
+def _sums(part: Any) -> list[ColumnElement[int]]:
+    return [func.coalesce(func.sum(part[name]), 0).label(name) for name in COUNTED]
 
 
-_OVERVIEW = select(
-    _figure(metrics.TICKETS_TOTAL),
-    _figure(metrics.TICKETS_OPEN),
-    _figure(metrics.TICKETS_RESOLVED),
-    _figure(metrics.CUSTOMERS_TOTAL),
-    _figure(metrics.CUSTOMERS_ACTIVE, func.count(distinct(Ticket.customer_id))),
-    _figure(metrics.CUSTOMERS_NEW),
-    _figure(metrics.CSAT_RESPONSES, func.coalesce(func.sum(CsatResponse.score), 0)),
-    _figure(metrics.CSAT_RESPONSES),
-)
+def _up_to(instant: ColumnElement[int]) -> FromClause:
+    """Return one row: what happened up to an instant.
 
-_response_time = Ticket.first_response_at - Ticket.created_at
-_by_assignee = (
-    select(
-        Ticket.assignee_id,
-        func.count(case((metrics.AGENT_RESOLVED.condition, 1))).label("resolved"),
-        func.coalesce(func.sum(case((metrics.AGENT_ANSWERED.condition, _response_time))), 0).label("waited"),
-        func.count(case((metrics.AGENT_ANSWERED.condition, 1))).label("answered"),
+    That is the coarsest buckets that ended before it, of each finer width the buckets after those, and the rows of the
+    one fine bucket that the instant lies in.
+    """
+    parts = []
+    for width in WIDTHS:
+        whole = [Rollup.width == bits(width), Rollup.bucket < instant.bitwise_rshift(bits(width))]
+        if width != WIDTHS[-1]:
+            whole.append(
+                Rollup.bucket >= instant.bitwise_rshift(bits(width + STEP)).bitwise_lshift(bits(STEP)),
+            )
+        parts.append(select(*_sums(Rollup.__table__.c)).where(in_scope(Rollup), *whole))
+    begins = instant.bitwise_rshift(bits(FINEST)).bitwise_lshift(bits(FINEST))
+    for event in EVENTS:
+        happened = event.subquery().c
+        parts.append(
+            select(*_sums(happened)).where(in_scope(happened), happened.instant >= begins, happened.instant <= instant)
+        )
+    return select(*_sums(union_all(*parts).subquery().c)).subquery()
+
+
+_by_now = _up_to(NOW).c
+_by_start = _up_to(START).c
+
+# Who wrote in the window, and again after now. Nobody did, unless the clock was moved back.
+_active_and_newer = (
+    select(func.count())
+    .select_from(NewestTicket)
+    .where(
+        in_scope(NewestTicket),
+        NewestTicket.created_at > NOW,
+        select(Ticket.id)
+        .where(in_scope(Ticket), Ticket.customer_id == NewestTicket.customer_id, metrics.TICKETS_TOTAL.condition)
+        .exists(),
     )
-    .where(in_scope(Ticket), Ticket.assignee_id.is_not(None))
-    .group_by(Ticket.assignee_id)
-    .subquery()
+    .scalar_subquery()
 )
-_scores_by_assignee = (
-    select(Ticket.assignee_id, func.sum(CsatResponse.score).label("sum"), func.count().label("count"))
+
+_OVERVIEW = Prepared(
+    select(
+        _by_now.tickets - _by_start.tickets,
+        _by_now.tickets - _by_now.dropped - _by_now.resolved,
+        _by_now.resolved - _by_start.resolved,
+        _by_now.customers,
+        _by_now.newest_tickets - _by_start.newest_tickets + _active_and_newer,
+        _by_now.customers - _by_start.customers,
+        _by_now.score_sum - _by_start.score_sum,
+        _by_now.responses - _by_start.responses,
+    )
+)
+
+
+def _after_now(*measures: ColumnElement[Any], condition: ColumnElement[bool]) -> FromClause:
+    """Return by member what its totals contain of rows that do not exist yet: nothing, unless the clock was moved."""
+    return (
+        select(Ticket.assignee_id, *measures)
+        .where(in_scope(Ticket), Ticket.assignee_id.is_not(None), condition)
+        .group_by(Ticket.assignee_id)
+        .subquery()
+    )
+
+
+_waited = Ticket.first_response_at - Ticket.created_at
+_resolved_later = _after_now(func.count().label("resolved"), condition=Ticket.resolved_at > NOW).c
+_answered_later = _after_now(
+    func.count().label("answered"),
+    func.sum(_waited // SECOND).label("seconds"),
+    func.sum(_waited % SECOND).label("microseconds"),
+    condition=Ticket.first_response_at > NOW,
+).c
+_scored_later = (
+    select(Ticket.assignee_id, func.sum(CsatResponse.score).label("score_sum"), func.count().label("responses"))
     .select_from(CsatResponse)
     .join(Ticket, metrics.TICKET_OF_RESPONSE)
-    .where(in_scope(CsatResponse), metrics.AGENT_RESPONSES.condition, Ticket.assignee_id.is_not(None))
+    .where(in_scope(CsatResponse), CsatResponse.submitted_at > NOW, Ticket.assignee_id.is_not(None))
     .group_by(Ticket.assignee_id)
     .subquery()
+    .c
 )
-_AGENTS = (
+
+_AGENTS = Prepared(
     select(
         Member.id,
         Member.name,
-        func.coalesce(_by_assignee.c.resolved, 0),
-        func.coalesce(_by_assignee.c.waited, 0),
-        func.coalesce(_by_assignee.c.answered, 0),
-        func.coalesce(_scores_by_assignee.c.sum, 0),
-        func.coalesce(_scores_by_assignee.c.count, 0),
+        func.coalesce(MemberTotals.resolved, 0) - func.coalesce(_resolved_later.resolved, 0),
+        func.coalesce(MemberTotals.waited_seconds, 0) - func.coalesce(_answered_later.seconds, 0),
+        func.coalesce(MemberTotals.waited_microseconds, 0) - func.coalesce(_answered_later.microseconds, 0),
+        func.coalesce(MemberTotals.answered, 0) - func.coalesce(_answered_later.answered, 0),
+        func.coalesce(MemberTotals.score_sum, 0) - func.coalesce(_scored_later.score_sum, 0),
+        func.coalesce(MemberTotals.responses, 0) - func.coalesce(_scored_later.responses, 0),
     )
-    .outerjoin(_by_assignee, _by_assignee.c.assignee_id == Member.id)
-    .outerjoin(_scores_by_assignee, _scores_by_assignee.c.assignee_id == Member.id)
+    .outerjoin(
+        MemberTotals,
+        and_(
+            MemberTotals.team_id == Member.team_id,
+            MemberTotals.environment == Member.environment,
+            MemberTotals.member_id == Member.id,
+        ),
+    )
+    .outerjoin(_resolved_later.assignee_id.table, _resolved_later.assignee_id == Member.id)
+    .outerjoin(_answered_later.assignee_id.table, _answered_later.assignee_id == Member.id)
+    .outerjoin(_scored_later.assignee_id.table, _scored_later.assignee_id == Member.id)
     .where(in_scope(Member), metrics.CURRENT_MEMBERS)
 )
 
@@ -74,15 +142,11 @@ def overview(
         empty_mean: what a mean over nothing is.
     """
     window = periods.window(period, now)
-    total, open_, resolved, customers, active, new, score_sum, responses = connection.execute(
-        _OVERVIEW,
-        {
-            "team_id": scope.team_id,
-            "environment": scope.environment,
-            "start": window.start,
-            "now": window.end,
-        },
-    ).one()
+    (row,) = _OVERVIEW.execute(
+        connection,
+        {"team_id": scope.team_id, "environment": scope.environment, "start": window.start, "now": window.end},
+    )
+    total, open_, resolved, customers, active, new, score_sum, responses = map(int, row)
     return Overview(
         period=period,
         tickets=Tickets(total=total, open=open_, resolved=resolved),
@@ -97,16 +161,16 @@ def agents(connection: Connection, scope: Scope, now: Instant, empty_mean: float
     They are ordered by tickets resolved, most first, then by name, then by id [ours]; sorted here, by code point,
     as engines differ in how they collate names.
     """
-    rows = connection.execute(_AGENTS, {"team_id": scope.team_id, "environment": scope.environment, "now": now}).all()
+    rows = _AGENTS.execute(connection, {"team_id": scope.team_id, "environment": scope.environment, "now": now})
     return [
         AgentStats(
             userId=member_id,
             name=name,
             ticketsResolved=resolved,
-            avgResponseTime=mean(waited, answered * MINUTE, empty_mean),
+            avgResponseTime=mean(int(seconds) * SECOND + int(microseconds), answered * MINUTE, empty_mean),
             csatAverage=mean(score_sum, responses, empty_mean),
         )
-        for member_id, name, resolved, waited, answered, score_sum, responses in sorted(
+        for member_id, name, resolved, seconds, microseconds, answered, score_sum, responses in sorted(
             rows, key=lambda row: (-row[2], row[1], row[0])
         )
     ]

@@ -1,0 +1,55 @@
+"""Many rows in few statements: several times as fast as a statement a row, on both engines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table
+
+_MOST_ROWS = 64
+"""Rows in one statement: beyond that nothing is gained, and engines limit the number of parameters."""
+
+
+def insert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    common: Mapping[str, Any],
+    conflict: str = "",
+) -> None:
+    """Insert rows as the driver takes them: text and whole numbers.
+
+    Args:
+        connection: the store.
+        table: where they go.
+        rows: by column names, two columns at least.
+        common: the columns that are the same in all rows.
+        conflict: what to do about a row that is there already: an `ON CONFLICT` clause.
+    """
+    own = tuple(name for name in table.columns.keys() if name not in common)  # noqa: SIM118  (not a mapping)
+    values_of, prefix = itemgetter(*own), tuple(common.values())
+    for some in _chunks(rows):
+        statement = _statement(table, (*common, *own), len(some), conflict, connection.dialect)
+        parameters: list[Any] = []
+        for row in some:
+            parameters += prefix
+            parameters += values_of(row)
+        connection.exec_driver_sql(statement, tuple(parameters))
+
+
+@lru_cache(maxsize=512)
+def _statement(table: Table, names: tuple[str, ...], rows: int, conflict: str, dialect: Dialect) -> str:
+    placeholder = "%s" if dialect.name == "postgresql" else "?"
+    row = f"({', '.join([placeholder] * len(names))})"
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([row] * rows)} {conflict}"  # noqa: S608
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield the rows in parts of few different lengths, so that each statement is put into words once."""
+    start, most = 0, _MOST_ROWS
+    while start < len(rows):
+        while most > len(rows) - start:
+            most //= 2
+        yield rows[start : start + most]
+        start += most

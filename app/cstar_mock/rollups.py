@@ -1,0 +1,375 @@
+"""Roll-ups: what the rows add up to, kept as they change, so that an answer costs the same however many there are.
+
+Time is cut into buckets of four widths. A width is a number of bits: an instant, shifted right by so many, is the
+number of its bucket. A bucket is 32 of the next finer width, and the finest is 67 seconds long. So what happened up to
+an instant is the sum of a few buckets of each width, and of the rows in the one fine bucket that the instant lies in:
+exact to the microsecond, and never more than some hundred entries to read.
+
+`rows` hands every change that it makes to `Changes`, and nobody else writes to tables that are rolled up. What was
+written behind its back is found by `differences`, and mended by `rebuild`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    except_,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+
+from cstar_mock import bulk
+from cstar_mock.clock import SECOND
+from cstar_mock.models import CsatResponse, Customer, MemberTotals, NewestTicket, Rollup, Scope, Ticket, TicketStatus
+
+STEP = 5
+"""By how many bits each width is more than the next finer one."""
+
+WIDTHS = (26, 31, 36, 41)
+"""Bits of an instant that a bucket leaves out: 67 seconds, 36 minutes, 19 hours, 25 days."""
+
+FINEST = WIDTHS[0]
+
+COUNTED = ("tickets", "dropped", "resolved", "customers", "newest_tickets", "responses", "score_sum")
+"""What a bucket counts."""
+
+TOTALS = ("resolved", "answered", "waited_seconds", "waited_microseconds", "responses", "score_sum")
+"""What a member's totals are."""
+
+_MOST_IDS = 500
+
+Row: TypeAlias = Mapping[str, Any]
+Counts: TypeAlias = dict[Any, list[int]]
+"""Numbers in the order of `COUNTED` or `TOTALS`, by the bucket or the member."""
+
+
+class Changes:
+    """What a change of rows adds to the roll-ups of one environment: first counted, at the end written."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._whose = {"team_id": scope.team_id, "environment": scope.environment}
+        self._finest: Counts = defaultdict(lambda: [0] * len(COUNTED))
+        self._totals: Counts = defaultdict(lambda: [0] * len(TOTALS))
+
+    def count(
+        self,
+        connection: Connection,
+        sign: int,
+        *,
+        customers: Sequence[Row] = (),
+        tickets: Sequence[Row] = (),
+        csat_responses: Sequence[Row] = (),
+    ) -> None:
+        """Count rows that are in the store now: with the sign 1 as new ones, with the sign -1 before they go."""
+        for name, instants in (
+            ("tickets", [row["created_at"] for row in tickets]),
+            ("dropped", [row["created_at"] for row in tickets if _is_dropped(row)]),
+            ("resolved", [row["resolved_at"] for row in tickets if row["resolved_at"] is not None]),
+            ("customers", [row["created_at"] for row in customers]),
+            ("responses", [row["submitted_at"] for row in csat_responses]),
+        ):
+            column = COUNTED.index(name)
+            for bucket, number in Counter([instant >> FINEST for instant in instants]).items():
+                self._finest[bucket][column] += sign * number
+        column = COUNTED.index("score_sum")
+        for row in csat_responses:
+            self._finest[row["submitted_at"] >> FINEST][column] += sign * row["score"]
+        self._count_work(sign, tickets)
+        self._count_scores(connection, sign, tickets, csat_responses)
+
+    def follow(self, connection: Connection, customer_ids: Iterable[str]) -> None:
+        """Find out which tickets of these customers are their newest ones, after tickets have come, moved or gone."""
+        column = COUNTED.index("newest_tickets")
+        newest: list[Row] = []
+        without: list[str] = []
+        for some in _chunks(sorted(customer_ids)):
+            found = connection.execute(_NEWEST_OF, self._whose | {"customer_ids": some}).fetchall()
+            for customer_id, before, after in found:
+                if before == after:
+                    continue
+                if before is not None:
+                    self._finest[before >> FINEST][column] -= 1
+                if after is None:
+                    without.append(customer_id)
+                else:
+                    self._finest[after >> FINEST][column] += 1
+                    newest.append({"customer_id": customer_id, "created_at": after})
+        bulk.insert(connection, _NEWEST, newest, self._whose, _SET_NEWEST)
+        for some in _chunks(without):
+            connection.execute(_DELETE_NEWEST, self._whose | {"customer_ids": some})
+
+    def write(self, connection: Connection) -> None:
+        """Add what was counted to the roll-ups."""
+        buckets, finer = self._finest, FINEST
+        for width in WIDTHS:
+            buckets, finer = _widened(buckets, width - finer), width
+            entries = [
+                {"bucket": bucket, **dict(zip(COUNTED, counts, strict=True))}
+                for bucket, counts in sorted(buckets.items())
+                if any(counts)
+            ]
+            bulk.insert(connection, _ROLLUPS, entries, self._whose | {"width": width}, _ADD_TO_BUCKET)
+        members = [
+            {"member_id": member, **dict(zip(TOTALS, counts, strict=True))}
+            for member, counts in sorted(self._totals.items())
+            if any(counts)
+        ]
+        bulk.insert(connection, _MEMBERS, members, self._whose, _ADD_TO_MEMBER)
+
+    def _count_work(self, sign: int, tickets: Sequence[Row]) -> None:
+        for row in tickets:
+            if row["assignee_id"] is None:
+                continue
+            total = self._totals[row["assignee_id"]]
+            if row["resolved_at"] is not None:
+                total[0] += sign
+            if row["first_response_at"] is not None:
+                seconds, microseconds = divmod(row["first_response_at"] - row["created_at"], SECOND)
+                total[1] += sign
+                total[2] += sign * seconds
+                total[3] += sign * microseconds
+
+    def _count_scores(
+        self, connection: Connection, sign: int, tickets: Sequence[Row], csat_responses: Sequence[Row]
+    ) -> None:
+        assignees = {row["id"]: row["assignee_id"] for row in tickets} if csat_responses else {}
+        elsewhere = [row["ticket_id"] for row in csat_responses if row["ticket_id"] not in assignees]
+        for some in _chunks(elsewhere):
+            found = connection.execute(_ASSIGNEES, self._whose | {"ticket_ids": some}).all()
+            assignees |= {row.id: row.assignee_id for row in found}
+        for row in csat_responses:
+            assignee = assignees[row["ticket_id"]]
+            if assignee is not None:
+                self._totals[assignee][4] += sign
+                self._totals[assignee][5] += sign * row["score"]
+
+
+def delete_all(connection: Connection, team_id: str, environment: str | None = None) -> None:
+    """Forget a team's roll-ups, in one environment or in both, as all its rows go."""
+    for table in _TABLES:
+        statement = delete(table).where(table.c.team_id == team_id)
+        connection.execute(statement if environment is None else statement.where(table.c.environment == environment))
+
+
+def rebuild(connection: Connection) -> None:
+    """Compute all roll-ups anew from the rows."""
+    for table in _TABLES:
+        connection.execute(delete(table))
+    for table, expected in _EXPECTED:
+        connection.execute(insert(table).from_select(list(table.columns.keys()), expected))
+
+
+def differences(connection: Connection) -> list[str]:
+    """Compare all roll-ups with the rows; return a sentence for each team, environment and kind that differs."""
+    found = []
+    for table, expected in _EXPECTED:
+        kept = select(table)
+        if table is _ROLLUPS:
+            kept = kept.where(table.c.width == expected.selected_columns["width"])
+        if table is not _NEWEST:
+            kept = kept.where(_not_all_zero(table))
+        differing = union_all(
+            select(except_(expected, kept).subquery()), select(except_(kept, expected).subquery())
+        ).subquery()
+        whose = (differing.c.team_id, differing.c.environment)
+        for team_id, environment, number in connection.execute(
+            select(*whose, func.count()).group_by(*whose).order_by(*whose)
+        ):
+            found.append(f"{table.name}: {number} differ from the rows of team {team_id} ({environment})")
+    return found
+
+
+_ROLLUPS: Table = Rollup.__table__  # type: ignore[assignment]  # the declarative base types it wider
+_MEMBERS: Table = MemberTotals.__table__  # type: ignore[assignment]
+_NEWEST: Table = NewestTicket.__table__  # type: ignore[assignment]
+_TABLES = (_ROLLUPS, _MEMBERS, _NEWEST)
+
+_ZERO: ColumnElement[int] = literal_column("0", BigInteger)
+_ONE: ColumnElement[int] = literal_column("1", BigInteger)
+
+
+def bits(number: int) -> ColumnElement[int]:
+    """Return a number of bits as part of a statement's text: PostgreSQL shifts a bigint by an integer only."""
+    return literal_column(str(number), Integer)
+
+
+def _event(rows: Any, instant: Any, **counted: Any) -> Select[Any]:
+    return select(
+        rows.team_id,
+        rows.environment,
+        instant.label("instant"),
+        *(counted.get(name, _ZERO).label(name) for name in COUNTED),
+    ).where(instant.is_not(None))
+
+
+_DROPPED = case(
+    (and_(Ticket.status == literal_column(repr(TicketStatus.CLOSED.value)), Ticket.resolved_at.is_(None)), _ONE),
+    else_=_ZERO,
+)
+
+EVENTS: tuple[Select[Any], ...] = (
+    _event(Ticket, Ticket.created_at, tickets=_ONE, dropped=_DROPPED),
+    _event(Ticket, Ticket.resolved_at, resolved=_ONE),
+    _event(Customer, Customer.created_at, customers=_ONE),
+    _event(NewestTicket, NewestTicket.created_at, newest_tickets=_ONE),
+    _event(CsatResponse, CsatResponse.submitted_at, responses=_ONE, score_sum=CsatResponse.score),
+)
+"""What happens at an instant: statements that select whose, when, and what it adds to a bucket."""
+
+
+def _not_all_zero(table: FromClause) -> ColumnElement[bool]:
+    """Return the condition that tells rows from what those that have gone left behind."""
+    return or_(*(column != 0 for column in table.columns if column.name in {*COUNTED, *TOTALS}))
+
+
+def _expected_finest() -> Select[Any]:
+    events = union_all(*EVENTS).subquery()
+    bucket = events.c.instant.bitwise_rshift(bits(FINEST))
+    return select(
+        events.c.team_id,
+        events.c.environment,
+        bits(FINEST).label("width"),
+        bucket.label("bucket"),
+        *(func.sum(events.c[name]).label(name) for name in COUNTED),
+    ).group_by(events.c.team_id, events.c.environment, bucket)
+
+
+def _expected_coarser(width: int) -> Select[Any]:
+    finer = _ROLLUPS.alias()
+    bucket = finer.c.bucket.bitwise_rshift(bits(width - FINEST))
+    return (
+        select(
+            finer.c.team_id,
+            finer.c.environment,
+            bits(width).label("width"),
+            bucket.label("bucket"),
+            *(func.sum(finer.c[name]).label(name) for name in COUNTED),
+        )
+        .where(finer.c.width == FINEST, _not_all_zero(finer))
+        .group_by(finer.c.team_id, finer.c.environment, bucket)
+    )
+
+
+def _expected_totals() -> Select[Any]:
+    waited = Ticket.first_response_at - Ticket.created_at
+    answered = Ticket.first_response_at.is_not(None)
+    whose = (Ticket.team_id, Ticket.environment, Ticket.assignee_id.label("member_id"))
+    work = union_all(
+        select(
+            *whose,
+            case((Ticket.resolved_at.is_not(None), _ONE), else_=_ZERO).label("resolved"),
+            case((answered, _ONE), else_=_ZERO).label("answered"),
+            case((answered, waited // SECOND), else_=_ZERO).label("waited_seconds"),
+            case((answered, waited % SECOND), else_=_ZERO).label("waited_microseconds"),
+            _ZERO.label("responses"),
+            _ZERO.label("score_sum"),
+        ).where(Ticket.assignee_id.is_not(None)),
+        select(*whose, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, CsatResponse.score)
+        .join(
+            CsatResponse,
+            and_(
+                CsatResponse.team_id == Ticket.team_id,
+                CsatResponse.environment == Ticket.environment,
+                CsatResponse.ticket_id == Ticket.id,
+            ),
+        )
+        .where(Ticket.assignee_id.is_not(None)),
+    ).subquery()
+    sums = [func.sum(work.c[name]).label(name) for name in TOTALS]
+    return (
+        select(work.c.team_id, work.c.environment, work.c.member_id, *sums)
+        .group_by(work.c.team_id, work.c.environment, work.c.member_id)
+        .having(or_(*(total != 0 for total in sums)))
+    )
+
+
+# In the order in which they can be built: the later ones read the earlier ones.
+_EXPECTED: tuple[tuple[Table, Any], ...] = (
+    (
+        _NEWEST,
+        select(Ticket.team_id, Ticket.environment, Ticket.customer_id, func.max(Ticket.created_at)).group_by(
+            Ticket.team_id, Ticket.environment, Ticket.customer_id
+        ),
+    ),
+    (_MEMBERS, _expected_totals()),
+    (_ROLLUPS, _expected_finest()),
+    *((_ROLLUPS, _expected_coarser(width)) for width in WIDTHS[1:]),
+)
+
+_in_scope = {
+    model: and_(model.team_id == bindparam("team_id"), model.environment == bindparam("environment"))
+    for model in (Customer, NewestTicket, Ticket)
+}
+_NEWEST_OF = (
+    select(
+        Customer.id,
+        NewestTicket.created_at,
+        select(func.max(Ticket.created_at))
+        .where(_in_scope[Ticket], Ticket.customer_id == Customer.id)
+        .scalar_subquery(),
+    )
+    .outerjoin(
+        NewestTicket,
+        and_(
+            NewestTicket.team_id == Customer.team_id,
+            NewestTicket.environment == Customer.environment,
+            NewestTicket.customer_id == Customer.id,
+        ),
+    )
+    .where(_in_scope[Customer], Customer.id.in_(bindparam("customer_ids", expanding=True)))
+)
+_DELETE_NEWEST = delete(NewestTicket).where(
+    _in_scope[NewestTicket], NewestTicket.customer_id.in_(bindparam("customer_ids", expanding=True))
+)
+_ASSIGNEES = select(Ticket.id, Ticket.assignee_id).where(
+    _in_scope[Ticket], Ticket.id.in_(bindparam("ticket_ids", expanding=True))
+)
+
+
+def _is_dropped(ticket: Row) -> bool:
+    return bool(ticket["status"] == TicketStatus.CLOSED) and ticket["resolved_at"] is None
+
+
+def _widened(finest: Counts, by: int) -> Counts:
+    if not by:
+        return finest
+    wider: Counts = defaultdict(lambda: [0] * len(COUNTED))
+    for bucket, counts in finest.items():
+        into = wider[bucket >> by]
+        for index, number in enumerate(counts):
+            if number:
+                into[index] += number
+    return wider
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _MOST_IDS):
+        yield ids[start : start + _MOST_IDS]
+
+
+def _adding(table: Table, names: Sequence[str]) -> str:
+    """Return what to do about a row that is there: add the numbers. Both engines speak it."""
+    key = ", ".join(column.name for column in table.primary_key)
+    sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in names)
+    return f"ON CONFLICT ({key}) DO UPDATE SET {sums}"
+
+
+_ADD_TO_BUCKET = _adding(_ROLLUPS, COUNTED)
+_ADD_TO_MEMBER = _adding(_MEMBERS, TOTALS)
+_SET_NEWEST = "ON CONFLICT (team_id, environment, customer_id) DO UPDATE SET created_at = excluded.created_at"
