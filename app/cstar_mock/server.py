@@ -175,7 +175,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def _serve_here(settings: Settings, database: Database, listener: socket.socket, ready: Callable[[], None]) -> None:
-    config = _config(create_app(settings, database))
+    config = _config(create_app(settings, database), settings)
     _Server(config, ready).run([listener])
 
 
@@ -185,7 +185,7 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
         os.environ[ENV_PREFIX + name.upper()] = str(value)
     if settings.control_token is not None:
         os.environ[f"{ENV_PREFIX}CONTROL_TOKEN"] = settings.control_token.get_secret_value()
-    config = _config("cstar_mock.server:create_worker_app", workers=settings.workers)
+    config = _config("cstar_mock.server:create_worker_app", settings)
     supervisor = Multiprocess(config, [listener])
     threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
     supervisor.run()
@@ -198,11 +198,12 @@ def create_worker_app() -> ASGIApp:
     return create_app(settings)
 
 
-def _config(app: ASGIApp | str, workers: int = 1) -> uvicorn.Config:
+def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
-        workers=workers,
+        workers=settings.workers,
+        limit_concurrency=settings.max_connections,
         access_log=False,
         log_config=None,
         server_header=False,

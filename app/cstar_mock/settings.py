@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         le=64,
         description="Worker processes. More than one needs a database that is not in memory, and `--no-rate-limits`.",
     )
+    max_connections: int = Field(
+        1000, ge=1, le=100_000, description="Open connections of a worker; one more is answered with 503 and closed."
+    )
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
     secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")
     publishable_rate_limit: int = Field(100, ge=1, description="Requests a window for a publishable key.")
