@@ -34,6 +34,7 @@ GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
 
 _READY_SECONDS = 60
+_UNAUTHORIZED_LIMIT = 100
 
 
 class CannotListen(Exception):
@@ -89,8 +90,8 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     if settings.ready_file is not None:
         # A server that was killed may have left one: nobody is to find it and call a port that is not ours.
         settings.ready_file.unlink(missing_ok=True)
-    if settings.control_token is None and not is_loopback(settings.host):
-        settings = settings.model_copy(update={"control_token": SecretStr(secrets.token_urlsafe(24))})
+    if not is_loopback(settings.host):
+        settings = _guarded(settings)
     listener = _listen(settings.host, settings.port)
     database = Database(settings.database)
     try:
@@ -115,6 +116,16 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         database.close()
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
+
+
+def _guarded(settings: Settings) -> Settings:
+    """Return the settings with what is chosen by itself where strangers can come."""
+    update: dict[str, Any] = {}
+    if settings.control_token is None:
+        update["control_token"] = SecretStr(secrets.token_urlsafe(24))
+    if settings.unauthorized_limit is None:
+        update["unauthorized_limit"] = _UNAUTHORIZED_LIMIT
+    return settings.model_copy(update=update)
 
 
 def load_datasets(

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         None,
         description="Bearer token for the control API. Default: none on a loopback address, a random one elsewhere.",
     )
+    unauthorized_limit: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Wrong keys, and wrong control tokens, a minute from one address; then it has to wait (429). "
+        "0 for any number. Default: 0 on a loopback address, 100 elsewhere.",
+    )
     ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
     log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
