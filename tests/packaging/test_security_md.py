@@ -62,3 +62,23 @@ def test_a_data_set_file_calls_nothing(tmp_path: Path, tag: str) -> None:
     with pytest.raises(DatasetError, match=r"could not determine a constructor"):
         read(file)
     assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("bomb", "message"),
+    [
+        ("".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n      " for i in range(1, 12)), "more than 20000000"),
+        ("deep: " + "[" * 200 + "]" * 200, "more than 100 levels"),
+        ("self: &self [*self]", "more than 100 levels"),
+    ],
+    ids=["wide", "deep", "itself"],
+)
+def test_a_data_set_file_does_not_grow_without_bounds(tmp_path: Path, bomb: str, message: str) -> None:
+    """The body of a fault rule may be any value, so nothing else would stop it."""
+    file = tmp_path / "bomb.yaml"
+    file.write_text(
+        "dataset: x\nteams:\n- slug: a\n  faults:\n  - status: 200\n    body:\n"
+        f"      a0: &a0 [x, x, x, x, x, x, x, x, x]\n      {bomb}\n"
+    )
+    with pytest.raises(DatasetError, match=message):
+        read(file)
