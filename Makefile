@@ -7,7 +7,7 @@ PORT ?= 27827
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format bench lock clean
+.PHONY: help setup run test test-fast check audit format bench lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: setup  ## lint, format, strict types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+audit: setup  ## look for known vulnerabilities of the locked dependencies (asks osv.dev)
+	$(BIN)/uv audit --locked
 
 format: setup  ## put the code into the one format
 	$(BIN)/ruff check --fix

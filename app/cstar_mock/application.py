@@ -17,6 +17,7 @@ from cstar_mock.api.replay import ReplayLane
 from cstar_mock.control.application import Prefixed, create_control_app
 from cstar_mock.database import Database
 from cstar_mock.faults import FaultCounters
+from cstar_mock.guessing import GuessLimiter, LocalWindows
 from cstar_mock.http import errors
 from cstar_mock.http.context import RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
@@ -66,6 +67,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         lifespan=lifespan,
     )
     journal = Journal(settings_.journal_size)
+    windows = LocalWindows()
     app.state.services = Services(
         settings=settings_,
         database=database,
@@ -74,9 +76,14 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         rate_limiter=RateLimiter(settings_),
         fault_counters=FaultCounters(),
         journal=journal,
+        key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, windows),
     )
     if settings_.control:
-        control = create_control_app(app.state.services, settings_.control_token)
+        control = create_control_app(
+            app.state.services,
+            settings_.control_token,
+            GuessLimiter("control token", settings_.unauthorized_limit or 0, windows),
+        )
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)

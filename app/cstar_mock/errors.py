@@ -124,6 +124,46 @@ METHOD_NOT_ALLOWED = ErrorKind(
     meaning="The route exists, but not for this method; `Allow` lists those it has.",
     source="ours",
 )
+REQUEST_TIMEOUT = ErrorKind(
+    name="request_timeout",
+    status=408,
+    type="invalid_request_error",
+    code="request_timeout",
+    message="The request did not arrive in time",
+    doc_url=f"{_DEVELOPERS}/errors#request_timeout",
+    meaning="The first line and headers took more than 10 seconds, or for 10 seconds nothing of the body came.",
+    source="ours",
+)
+CONTENT_TOO_LARGE = ErrorKind(
+    name="content_too_large",
+    status=413,
+    type="invalid_request_error",
+    code="content_too_large",
+    message="The request's body is larger than {limit} bytes",
+    doc_url=f"{_DEVELOPERS}/errors#content_too_large",
+    meaning="The body is larger than 64 KiB or, for the control API, 32 MiB.",
+    source="ours",
+)
+URI_TOO_LONG = ErrorKind(
+    name="uri_too_long",
+    status=414,
+    type="invalid_request_error",
+    code="uri_too_long",
+    message="The request's path and query are longer than 8192 bytes",
+    doc_url=f"{_DEVELOPERS}/errors#uri_too_long",
+    meaning="Path and query together are longer than 8 KiB.",
+    source="ours",
+)
+HEADERS_TOO_LARGE = ErrorKind(
+    name="headers_too_large",
+    status=431,
+    type="invalid_request_error",
+    code="headers_too_large",
+    message="The request's headers are more than 100, or larger than 32768 bytes",
+    doc_url=f"{_DEVELOPERS}/errors#headers_too_large",
+    meaning="There are more than 100 headers, or they are larger than 32 KiB together with path and query.",
+    source="ours",
+)
 INTERNAL_ERROR = ErrorKind(
     name="internal_error",
     status=500,
@@ -141,7 +181,7 @@ SERVICE_UNAVAILABLE = ErrorKind(
     code="service_unavailable",
     message="The service is temporarily unavailable. Try again in {seconds} {unit}",
     doc_url=f"{_DEVELOPERS}/errors#service_unavailable",
-    meaning="The store or the shared state can't be reached at the moment.",
+    meaning="The store or the shared state can't be reached at the moment, or too many connections are open.",
     source="ours",
 )
 
@@ -156,6 +196,10 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         REQUEST_MALFORMED,
         RESOURCE_MISSING,
         METHOD_NOT_ALLOWED,
+        REQUEST_TIMEOUT,
+        CONTENT_TOO_LARGE,
+        URI_TOO_LONG,
+        HEADERS_TOO_LARGE,
         INTERNAL_ERROR,
         SERVICE_UNAVAILABLE,
     )
@@ -194,16 +238,21 @@ class StoreUnavailable(ApiError):
     """The database can't be reached, or did not answer in time."""
 
     def __init__(self) -> None:
-        super().__init__(
-            SERVICE_UNAVAILABLE,
-            headers={"Retry-After": str(UNAVAILABLE_SECONDS)},
-            **waiting(UNAVAILABLE_SECONDS),
-        )
+        super().__init__(SERVICE_UNAVAILABLE, **_soon())
 
 
 def authentication_required() -> ApiError:
     """Return the 401, with the challenge that RFC 9110 asks for."""
     return ApiError(AUTHENTICATION_REQUIRED, headers={"WWW-Authenticate": "Bearer"})
+
+
+def unavailable() -> ApiError:
+    """Return the 503 of a server that has too many connections."""
+    return ApiError(SERVICE_UNAVAILABLE, **_soon())
+
+
+def _soon() -> dict[str, Any]:
+    return {"headers": {"Retry-After": str(UNAVAILABLE_SECONDS)}, **waiting(UNAVAILABLE_SECONDS)}
 
 
 def waiting(seconds: int) -> dict[str, Any]:
@@ -249,4 +298,6 @@ def example_particulars(kind: ErrorKind, seconds: int | None = None) -> dict[str
         }
     if kind is METHOD_NOT_ALLOWED:
         return {"method": "POST", "allowed": "GET"}
+    if kind is CONTENT_TOO_LARGE:
+        return {"limit": 65536}
     return waiting(seconds or (UNAVAILABLE_SECONDS if kind is SERVICE_UNAVAILABLE else 60))

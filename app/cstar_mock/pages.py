@@ -4,13 +4,13 @@ from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from sqlalchemy import Connection, text
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from cstar_mock import VERSION
 from cstar_mock.api.dependencies import services_of
 from cstar_mock.errors import StoreUnavailable
+from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 
@@ -42,14 +42,7 @@ async def readyz(request: Request) -> Response:
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """Show the OpenAPI document in Swagger UI, whose files we serve ourselves: no internet is needed."""
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title=request.app.title,
-        swagger_js_url="/docs/swagger-ui-bundle.js",
-        swagger_css_url="/docs/swagger-ui.css",
-        swagger_favicon_url="/docs/favicon.png",
-        swagger_ui_parameters={"persistAuthorization": True},
-    )
+    return swagger_ui("/openapi.json", request.app.title, {"persistAuthorization": True})
 
 
 @router.get("/docs/{asset}")
@@ -57,7 +50,7 @@ async def docs_asset(asset: str) -> Response:
     """Serve a file of Swagger UI."""
     if asset not in {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}:
         return Response(status_code=404)
-    return FileResponse(_ASSETS / asset)
+    return FileResponse(_ASSETS / asset, headers=FILE_HEADERS)
 
 
 def _ask(connection: Connection) -> None:

@@ -34,6 +34,7 @@ GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
 
 _READY_SECONDS = 60
+_UNAUTHORIZED_LIMIT = 100
 
 
 class CannotListen(Exception):
@@ -89,8 +90,8 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     if settings.ready_file is not None:
         # A server that was killed may have left one: nobody is to find it and call a port that is not ours.
         settings.ready_file.unlink(missing_ok=True)
-    if settings.control_token is None and not is_loopback(settings.host):
-        settings = settings.model_copy(update={"control_token": SecretStr(secrets.token_urlsafe(24))})
+    if not is_loopback(settings.host):
+        settings = _guarded(settings)
     listener = _listen(settings.host, settings.port)
     database = Database(settings.database)
     try:
@@ -115,6 +116,16 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         database.close()
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
+
+
+def _guarded(settings: Settings) -> Settings:
+    """Return the settings with what is chosen by itself where strangers can come."""
+    update: dict[str, Any] = {}
+    if settings.control_token is None:
+        update["control_token"] = SecretStr(secrets.token_urlsafe(24))
+    if settings.unauthorized_limit is None:
+        update["unauthorized_limit"] = _UNAUTHORIZED_LIMIT
+    return settings.model_copy(update=update)
 
 
 def load_datasets(
@@ -175,7 +186,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def _serve_here(settings: Settings, database: Database, listener: socket.socket, ready: Callable[[], None]) -> None:
-    config = _config(create_app(settings, database))
+    config = _config(create_app(settings, database), settings)
     _Server(config, ready).run([listener])
 
 
@@ -185,7 +196,7 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
         os.environ[ENV_PREFIX + name.upper()] = str(value)
     if settings.control_token is not None:
         os.environ[f"{ENV_PREFIX}CONTROL_TOKEN"] = settings.control_token.get_secret_value()
-    config = _config("cstar_mock.server:create_worker_app", workers=settings.workers)
+    config = _config("cstar_mock.server:create_worker_app", settings)
     supervisor = Multiprocess(config, [listener])
     threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
     supervisor.run()
@@ -198,11 +209,12 @@ def create_worker_app() -> ASGIApp:
     return create_app(settings)
 
 
-def _config(app: ASGIApp | str, workers: int = 1) -> uvicorn.Config:
+def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
-        workers=workers,
+        workers=settings.workers,
+        limit_concurrency=settings.max_connections,
         access_log=False,
         log_config=None,
         server_header=False,

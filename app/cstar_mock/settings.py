@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         le=64,
         description="Worker processes. More than one needs a database that is not in memory, and `--no-rate-limits`.",
     )
+    max_connections: int = Field(
+        1000, ge=1, le=100_000, description="Open connections of a worker; one more is answered with 503 and closed."
+    )
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
     secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")
     publishable_rate_limit: int = Field(100, ge=1, description="Requests a window for a publishable key.")
@@ -84,6 +87,13 @@ class Settings(BaseSettings):
     control_token: SecretStr | None = Field(
         None,
         description="Bearer token for the control API. Default: none on a loopback address, a random one elsewhere.",
+    )
+    unauthorized_limit: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Wrong keys, and wrong control tokens, a minute from one address; then it has to wait (429). "
+        "0 for any number. Default: 0 on a loopback address, 100 elsewhere.",
     )
     ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")

@@ -221,6 +221,10 @@ def test_the_catalogue_says_what_the_contract_says() -> None:
         "request_malformed": (400, "invalid_request_error", "parameter_invalid"),
         "resource_missing": (404, "not_found_error", "resource_missing"),
         "method_not_allowed": (405, "invalid_request_error", "method_not_allowed"),
+        "request_timeout": (408, "invalid_request_error", "request_timeout"),
+        "content_too_large": (413, "invalid_request_error", "content_too_large"),
+        "uri_too_long": (414, "invalid_request_error", "uri_too_long"),
+        "headers_too_large": (431, "invalid_request_error", "headers_too_large"),
         "internal_error": (500, "api_error", "internal_error"),
         "service_unavailable": (503, "api_error", "service_unavailable"),
     }

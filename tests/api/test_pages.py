@@ -1,5 +1,9 @@
 """Health for machines, documents for people, CORS for browsers."""
 
+import base64
+import hashlib
+import re
+
 import pytest
 from sqlalchemy.exc import OperationalError
 from tests.conftest import Api
@@ -31,6 +35,22 @@ def test_the_docs_page_needs_nothing_from_elsewhere(api: Api) -> None:
         assert f"/docs/{asset}" in page.text
         assert api.get(f"/docs/{asset}", None).status_code == 200
     assert api.get("/docs/other.js", None).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/docs", "/__admin/docs"])
+def test_a_page_runs_its_own_scripts_only_and_is_not_framed(api: Api, path: str) -> None:
+    page = api.get(path, None)
+    policy = dict(part.strip().partition(" ")[::2] for part in page.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy["script-src"] == f"'self' 'sha256-{digest}'"
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert api.get("/docs/swagger-ui-bundle.js", None).headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_root_leads_to_the_docs(api: Api) -> None:

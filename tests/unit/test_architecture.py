@@ -17,7 +17,7 @@ MAY_IMPORT_ROOTS = {
     f"{PACKAGE}.server": {"application"},
 }
 
-FOUNDATION = ("models", "rows", "clock", "ids", "errors", "security", "rate_limit", "database", "settings")
+FOUNDATION = ("models", "rows", "clock", "ids", "errors", "security", "rate_limit", "database", "settings", "guessing")
 FORBIDDEN = [
     ("*.service", ("fastapi",)),
     ("*.metrics", ("fastapi",)),

@@ -14,8 +14,9 @@ from cstar_mock.api.analytics import periods
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.clock import real_now
 from cstar_mock.database import Database
-from cstar_mock.errors import RATE_LIMIT_EXCEEDED, ApiError
+from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError
 from cstar_mock.faults import Decision, Endpoint, FaultCounters, FaultRequest
+from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
@@ -34,6 +35,7 @@ class Services:
     rate_limiter: RateLimiter
     fault_counters: FaultCounters
     journal: Journal
+    key_guesses: GuessLimiter
 
 
 def services_of(request: Request) -> Services:
@@ -95,12 +97,23 @@ async def secret_key(request: Request) -> Caller:
 
 async def _authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
     token = security.bearer_token(scope["headers"])
+    guesses, client = services.key_guesses, scope["client"]
+    digest = None if token is None else security.digest(token)
+    if digest is not None:
+        guesses.check(client, digest)
     try:
-        return await services.key_ring.find(token)
+        caller = await services.key_ring.find(token)
     except ApiError as error:
-        if error.kind.status == 401 and services.settings.key_hint:  # noqa: PLR2004
+        if error.kind is not AUTHENTICATION_REQUIRED:
+            raise
+        if services.settings.key_hint:
             context.hint = security.hint(token)
+        if digest is not None:  # to send no key is no guess
+            await guesses.refused(client)
         raise
+    if digest is not None:
+        guesses.accepted(client, digest)
+    return caller
 
 
 async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestContext, caller: Caller) -> None:

@@ -179,6 +179,8 @@ def responses(name: str, data: Any, settings: Settings) -> dict[int | str, dict[
 
 def _headers(status: int, settings: Settings) -> dict[str, Any]:
     counted = settings.rate_limits and status not in _PERHAPS_NOT_COUNTED
+    if status == errors.RATE_LIMIT_EXCEEDED.status and settings.unauthorized_limit:
+        counted = False  # An address that has to wait is answered before any key is known.
     return {
         **_REQUEST_ID_HEADER,
         **(_RATE_LIMIT_HEADERS if counted else {}),

@@ -4,7 +4,6 @@ import time
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
@@ -19,6 +18,8 @@ from cstar_mock.control import explain, faults, keys, problems, rate_limits, req
 from cstar_mock.control.dependencies import Answer
 from cstar_mock.control.guard import Guard
 from cstar_mock.control.problems import ProblemDetails, described
+from cstar_mock.guessing import GuessLimiter
+from cstar_mock.http.documents import swagger_ui
 
 DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 
@@ -103,7 +104,7 @@ class Prefixed:
             await self.app(scope, receive, send)
 
 
-def create_control_app(services: Services, token: SecretStr | None) -> ASGIApp:
+def create_control_app(services: Services, token: SecretStr | None, guesses: GuessLimiter) -> ASGIApp:
     """Return the control API of an application, behind its guard."""
     app = FastAPI(
         title="cstar-mock control API",
@@ -122,16 +123,10 @@ def create_control_app(services: Services, token: SecretStr | None) -> ASGIApp:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url=f"{request.scope['root_path']}/openapi.json",
-            title=app.title,
-            swagger_js_url="/docs/swagger-ui-bundle.js",
-            swagger_css_url="/docs/swagger-ui.css",
-            swagger_favicon_url="/docs/favicon.png",
-        )
+        return swagger_ui(f"{request.scope['root_path']}/openapi.json", app.title)
 
     app.openapi = lambda: _openapi(app, token)  # type: ignore[method-assign]  # FastAPI's documented way
-    return Guard(app, token)
+    return Guard(app, token, guesses)
 
 
 def _openapi(app: FastAPI, token: SecretStr | None) -> dict[str, Any]:

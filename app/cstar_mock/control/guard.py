@@ -15,6 +15,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.control.problems import problem
+from cstar_mock.errors import ApiError
+from cstar_mock.guessing import GuessLimiter
+from cstar_mock.security import digest
 
 
 def is_loopback(host: str) -> bool:
@@ -37,15 +40,25 @@ def _host(request: Request) -> str:
 class Guard:
     """Refuses what may not use the control API, before any route is looked up."""
 
-    def __init__(self, app: ASGIApp, token: SecretStr | None) -> None:
+    def __init__(self, app: ASGIApp, token: SecretStr | None, guesses: GuessLimiter) -> None:
         self.app = app
+        self.guesses = guesses
         self.token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
             request = Request(scope)
-            refused = self._without_token(request) if self.token is None else self._with_token(request, self.token)
+            try:
+                if self.token is None:
+                    refused = self._without_token(request)
+                else:
+                    refused = await self._with_token(request, self.token)
+            except ApiError as error:
+                response = problem(HTTPStatus(error.kind.status), error.message)
+                response.headers.update(error.headers)
+                await response(scope, receive, send)
+                return
             if refused is not None:
                 status, detail = refused
                 response = problem(status, detail)
@@ -60,11 +73,17 @@ class Guard:
             return HTTPStatus.FORBIDDEN, "the Host header names another machine; the control API is for this one"
         return self._foreign_origin(request)
 
-    def _with_token(self, request: Request, token: SecretStr) -> tuple[HTTPStatus, str] | None:
+    async def _with_token(self, request: Request, token: SecretStr) -> tuple[HTTPStatus, str] | None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        client = request.scope["client"]
+        if given:
+            self.guesses.check(client, digest(given))
         known = hmac.compare_digest(given.encode(), token.get_secret_value().encode())
         if scheme.lower() != "bearer" or not known:
+            if given:
+                await self.guesses.refused(client)
             return HTTPStatus.UNAUTHORIZED, "send the control token: Authorization: Bearer <token>"
+        self.guesses.accepted(client, digest(given))
         return self._foreign_origin(request)
 
     @staticmethod

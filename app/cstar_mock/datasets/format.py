@@ -34,6 +34,8 @@ Location: TypeAlias = tuple[str | int, ...]
 """The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
+_DEEPEST = 100
+_MOST_NODES = 20_000_000
 MOST_ROWS = 10_000_000
 """Of one kind in one recipe, whose rows are inserted as they are made."""
 
@@ -447,6 +449,8 @@ def read(path: Path) -> Dataset:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
+        if node is not None:
+            _expanded(node, 0, {})
         content = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -519,6 +523,32 @@ def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> D
     if node is None:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     return DatasetError(error.problems, f"{path}:{_line(node, error.problems[0].location)}: ")
+
+
+def _expanded(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
+    """Return how many nodes a node is once its aliases are written out: a few lines can stand for billions.
+
+    Raises:
+        ConstructorError: too many, or nested too deeply.
+    """
+    if id(node) in known:
+        return known[id(node)]
+    if depth > _DEEPEST:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"is nested more than {_DEEPEST} levels deep", node.start_mark
+        )
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    size = 1 + sum(_expanded(child, depth + 1, known) for child in children)
+    if size > _MOST_NODES:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"stands for more than {_MOST_NODES} values with its aliases", node.start_mark
+        )
+    known[id(node)] = size
+    return size
 
 
 def _is_branch(part: str | int) -> bool:

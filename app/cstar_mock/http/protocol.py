@@ -1,11 +1,21 @@
-"""The HTTP/1.1 connection: uvicorn's, with our envelope where the request never reaches the application."""
+"""The HTTP/1.1 connection: uvicorn's, bounded, with our envelope where a request never reaches the application.
 
+What is no HTTP, too large or too slow is refused here, after the answers that came before it on the connection. Each
+connection has one timer, which looks at its deadline now and then; a request sets the deadline and starts no timer.
+"""
+
+import asyncio
+import logging
 import os
 import socket
 import struct
+from enum import Enum, auto
 from functools import partial
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from cstar_mock import clock, errors, ids
 from cstar_mock.errors import ApiError
@@ -14,14 +24,167 @@ from cstar_mock.faults import ConnectionFault
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""
 
+LONGEST_TARGET = 8 * 1024
+"""Bytes of a request's path and query together."""
+LONGEST_HEAD = 32 * 1024
+"""Bytes of a request's first line and headers together."""
+MOST_HEADERS = 100
+LONGEST_BODY = 64 * 1024
+"""Bytes of a body that the API does not even read."""
+LONGEST_CONTROL_BODY = 32 * 1024 * 1024
+"""Bytes of a body of the control API: 10,000 rows whose names have 200 escaped characters are 26 MB."""
+
+_CONTROL_PATH = b"/__admin"
+_SPARE_CONNECTIONS = 100
+"""How many connections may be told at the same time that there are too many; any further one is just closed."""
+
+_log = logging.getLogger("cstar_mock.requests")
+
+
+class _Reading(Enum):
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+
 
 class Protocol(HttpToolsProtocol):
-    """One connection of a client."""
+    """One connection of a client.
+
+    Attributes:
+        head_seconds: how long a client has to send a request's head: from opening the connection or, on one that was
+            used before, from the head's first byte.
+        stall_seconds: how long a body may bring nothing new, and an answer may not be taken by the client.
+        linger_seconds: how long a client that was refused may go on sending, so that it reads why; closing at once
+            would reset the connection and could destroy the answer on its way.
+    """
+
+    head_seconds = 10.0
+    stall_seconds = 10.0
+    linger_seconds = 2.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # uvicorn would answer in plain text, and only once it has read a request.
+        self._most_connections, self.limit_concurrency = self.limit_concurrency, None
+        self._reading = _Reading.NOTHING
+        self._running: RequestResponseCycle | None = None
+        self._packet = 0
+        self._arrived = 0
+        self._longest_body = LONGEST_BODY
+        self._body = 0
+        self._refusal: ApiError | None = None
+        self._told = False
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are too many connections already."""
+        super().connection_made(transport)
+        most = self._most_connections
+        if most is None or len(self.connections) <= most:
+            self._wait(self.head_seconds)
+        elif len(self.connections) <= most + _SPARE_CONNECTIONS:
+            # Told once the client has sent something: before, it need not expect an answer.
+            self._refusal = errors.unavailable()
+            self._wait(self.linger_seconds)
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._running is not None:
+            # With pipelining, uvicorn tells only the newest request that nobody will read its answer.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what a client sends that was refused is thrown away."""
+        if self._refusal is not None:
+            if self.cycle is None and not self._told:
+                self._tell()
+            return
+        self._unset_keepalive_if_required()
+        if self._deadline is None:
+            self._deadline = self.loop.time() + self.head_seconds
+        self._packet = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError as error:
+            # What a callback below raised is the context of the parser's own exception.
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, ApiError) else ApiError(errors.REQUEST_MALFORMED))
+            return
+        if self._reading is not _Reading.NOTHING:
+            self._arrived += self._packet
+            if self._deadline is None:  # the packet had the end of one request and the beginning of the next
+                self._deadline = self.loop.time() + self.head_seconds
+            self._check_the_incomplete()
+
+    def on_message_begin(self) -> None:
+        """Begin to read a head."""
+        super().on_message_begin()
+        self._reading = _Reading.HEAD
+        self._arrived = 0
 
     def on_headers_complete(self) -> None:
-        """Let the application find its connection, in case a fault rule is to break it."""
+        """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
+
+        Raises:
+            ApiError: to the parser, which ends there; the head, or the body that it announces, is too large.
+        """
+        self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
+        self._check_head()
         super().on_headers_complete()
         self.scope["extensions"] = {CONNECTION: {"break": partial(self.break_off, self.cycle)}}
+        self._reading = _Reading.BODY
+        self._body = 0
+        self._arrived = -self._packet
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body.
+
+        Raises:
+            ApiError: to the parser; the body is too large.
+        """
+        self._body += len(body)
+        if self._body > self._longest_body:
+            raise _content_too_large(self._longest_body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request; the answer may be under way already."""
+        super().on_message_complete()
+        self._reading = _Reading.NOTHING
+        self._deadline = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or tell a client why there is none."""
+        if self._refusal is None:
+            super().on_response_complete()
+            if self._reading is _Reading.HEAD:
+                self._unset_keepalive_if_required()
+            return
+        if self._reading is _Reading.BODY and self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()  # the refused request itself, which waited for its turn
+        if self.pipeline:
+            super().on_response_complete()
+        else:
+            self._tell()
+
+    def resume_writing(self) -> None:
+        """Go on writing, as the client has read."""
+        self._unsent = 0
+        super().resume_writing()
 
     def break_off(self, cycle: RequestResponseCycle, fault: ConnectionFault) -> None:
         """Break the connection in a way that the client sees on its socket.
@@ -30,12 +193,11 @@ class Protocol(HttpToolsProtocol):
             cycle: the request that breaks it; a client that pipelines has sent further ones by now.
             fault: in which way.
         """
+        if cycle.disconnected:
+            return
         cycle.disconnected = True  # uvicorn is not to answer in the application's place
         if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
-            # Closing a socket that is not to linger sends RST instead of FIN.
-            connection: socket.socket = self.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
+            self._reset()
             return
         if fault is ConnectionFault.MALFORMED_RESPONSE_CHUNK:
             self.transport.write(
@@ -48,13 +210,112 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(b"\xff" + os.urandom(255) + b"\r\n\r\n")
         self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn says what it always says)
-        """Answer what is no HTTP, and close the connection."""
+    def _reset(self) -> None:
+        # Closing a socket that is not to linger sends RST instead of FIN.
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _check_head(self) -> None:
+        size = len(self.url)
+        if size > LONGEST_TARGET:
+            raise ApiError(errors.URI_TOO_LONG)
+        announced = b""
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                announced = value
+        if size > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+            raise ApiError(errors.HEADERS_TOO_LARGE)
+        if announced and int(announced) > self._longest_body:
+            raise _content_too_large(self._longest_body)
+
+    def _check_the_incomplete(self) -> None:
+        if self._reading is _Reading.BODY:
+            self._deadline = self.loop.time() + self.stall_seconds
+            # Lengths of chunks, and trailers, are no body, but can be as endless.
+            if self._arrived > 2 * self._longest_body:
+                self._refuse(_content_too_large(self._longest_body))
+        elif len(self.url) > LONGEST_TARGET:
+            self._refuse(ApiError(errors.URI_TOO_LONG))
+        elif self._arrived > LONGEST_HEAD:
+            self._refuse(ApiError(errors.HEADERS_TOO_LARGE))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Read no more requests; say why as soon as those before have their answers, and close the connection."""
+        self._refusal = error
+        self._deadline = None
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if self._reading is _Reading.BODY:
+                self._linger()  # the request has had its answer
+            else:
+                self._tell()
+        elif self._reading is _Reading.BODY and not self.pipeline:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+            else:
+                self._tell()
+
+    def _tell(self) -> None:
+        error = self._refusal
+        if error is None or self.transport.is_closing():
+            return
         request_id = ids.request_id()
-        error = ApiError(errors.REQUEST_MALFORMED)
         body = errors.envelope_bytes(error, request_id, clock.real_now())
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n%s" % (request_id.encode(), len(body), body)
-        )
-        self.transport.close()
+        headers = {
+            "content-type": "application/json",
+            "connection": "close",
+            "x-request-id": request_id,
+            "content-length": len(body),
+            **error.headers,
+        }
+        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[error.kind.status] + lines.encode() + b"\r\n" + body)
+        _log.info("refused with %d: %s", error.kind.status, error.message, extra={"request_id": request_id})
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection when the client has, or soon."""
+        if self.transport.is_closing():
+            return
+        self._told = True
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._wait(self.linger_seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self._deadline = self.loop.time() + seconds
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(min(seconds, self.stall_seconds), self._look)
+
+    def _look(self) -> None:
+        """See what has become of the deadline, and whether the client takes its answers."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent == self._unsent:
+            self._reset()
+            return
+        self._unsent = unsent
+        now = self.loop.time()
+        if self._deadline is not None and self._deadline <= now:
+            self._deadline = None
+            self._time_out(now)
+        pause = self.stall_seconds if self._deadline is None else min(self._deadline - now, self.stall_seconds)
+        self._timer = self.loop.call_later(pause, self._look)
+
+    def _time_out(self, now: float) -> None:
+        cycle = self.cycle
+        if self._refusal is not None or self._reading is _Reading.NOTHING:
+            self.transport.close()
+        elif self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue):
+            self._deadline = now + self.stall_seconds  # the client waits for us
+        else:
+            self._refuse(ApiError(errors.REQUEST_TIMEOUT))
+
+
+def _content_too_large(limit: int) -> ApiError:
+    return ApiError(errors.CONTENT_TOO_LARGE, limit=limit)

@@ -1,0 +1,110 @@
+"""Against guessing keys and control tokens: an address may be refused so often a minute, and then has to wait.
+
+While it waits, nothing that it sends is looked up but what was accepted from it before. So a guess is not tested,
+even if it is right, and clients at work behind the same address go on (docs/decisions/0014-…).
+"""
+
+import ipaddress
+import time
+from collections import OrderedDict
+from typing import Protocol
+
+from cstar_mock import errors
+from cstar_mock.errors import ApiError
+
+WINDOW = 60
+"""Seconds in which refusals are counted together."""
+
+_MOST = 10_000
+"""Addresses, and accepted secrets, to remember; the oldest is forgotten first."""
+
+
+class Windows(Protocol):
+    """Counts in fixed windows, in this process or shared by several."""
+
+    async def hit(self, name: str, amount: int, window: int, advanced_seconds: int = 0) -> int:
+        """Count one; return for how many seconds the window lasts if it now has more than `amount`, else 0."""
+
+
+class LocalWindows:
+    """Windows in the memory of this process."""
+
+    def __init__(self) -> None:
+        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    async def hit(self, name: str, amount: int, window: int, advanced_seconds: int = 0) -> int:
+        """Count one; return for how many seconds the window lasts if it now has more than `amount`, else 0."""
+        now = time.monotonic() + advanced_seconds
+        count, end = self._windows.pop(name, (0, 0.0))
+        if end <= now:
+            count, end = 0, now + window
+        self._windows[name] = (count + 1, end)
+        if len(self._windows) > _MOST:
+            self._windows.popitem(last=False)
+        return int(end - now) + 1 if count >= amount else 0
+
+
+class GuessLimiter:
+    """Who was refused too often, and what was accepted from whom."""
+
+    def __init__(self, name: str, amount: int, windows: Windows) -> None:
+        """Make a limiter.
+
+        Args:
+            name: of what is guessed; limiters of different names share no count.
+            amount: refusals a minute of one address; 0 for any number.
+            windows: where they are counted.
+        """
+        self._name = name
+        self._amount = amount
+        self._windows = windows
+        self._waiting: OrderedDict[str, float] = OrderedDict()
+        self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+
+    def check(self, client: tuple[str, int] | None, digest: bytes) -> None:
+        """Refuse to test a secret, by its digest, for an address that has to wait.
+
+        Raises:
+            ApiError: RATE_LIMIT_EXCEEDED.
+        """
+        if not self._waiting:
+            return
+        address = network(client)
+        seconds = self._waiting.get(address, 0) - time.monotonic()
+        if seconds > 0 and (address, digest) not in self._accepted:
+            rounded = int(seconds) + 1
+            raise ApiError(errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(rounded)}, **errors.waiting(rounded))
+
+    def accepted(self, client: tuple[str, int] | None, digest: bytes) -> None:
+        """Remember that a secret was right. Only secrets that are right come here, so guessing drives none out."""
+        if not self._amount:
+            return
+        self._accepted[network(client), digest] = None
+        if len(self._accepted) > _MOST:
+            self._accepted.popitem(last=False)
+
+    async def refused(self, client: tuple[str, int] | None) -> None:
+        """Count a secret that was wrong."""
+        if not self._amount:
+            return
+        address = network(client)
+        seconds = await self._windows.hit(f"{self._name}:{address}", self._amount - 1, WINDOW)
+        if seconds:
+            self._waiting.pop(address, None)
+            self._waiting[address] = time.monotonic() + seconds
+            if len(self._waiting) > _MOST:
+                self._waiting.popitem(last=False)
+
+
+def network(client: tuple[str, int] | None) -> str:
+    """Return what counts as one address: of IPv6 the first 64 bits, as one customer has all the others."""
+    host = client[0] if client else ""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
