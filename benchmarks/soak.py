@@ -20,7 +20,7 @@ from pathlib import Path
 
 from _common import cstar_mock, table, write
 
-from cstar_mock.journal import MOST_ENTRIES
+from cstar_mock.state.memory import MOST_ENTRIES
 from cstar_mock.testing import Team
 from cstar_mock.testing.servers import Server, connected
 

