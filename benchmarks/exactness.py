@@ -13,15 +13,14 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from _common import cstar_mock, free_port, table, write
+from _common import cstar_mock, free_port, send_all, table, write
 
-from cstar_mock.testing import Team
 from cstar_mock.testing.servers import Server, connected
 
 LIMIT, FAILURES = 1_000, 200
@@ -43,29 +42,9 @@ class Run:
     seconds: float
 
 
-async def send(url: str, path: str, key: str, connections: int, requests: int) -> Counter[int]:
-    """Send requests over keep-alive connections, and count the statuses."""
-    host, port = url.removeprefix("http://").split(":")
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-    left = iter(range(requests))
-    statuses: Counter[int] = Counter()
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection(host, int(port))
-        for _ in left:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
-            statuses[int(head[9:12])] += 1
-        writer.close()
-
-    await asyncio.gather(*(client() for _ in range(connections)))
-    return statuses
-
-
 def ask(question: str, server: Server, connections: int, requests: int) -> Run:
     """Load a new team, and return what was answered and recorded."""
-    team: Team = server.create_team(clock="2025-12-10T14:30:00Z")
+    team = server.create_team(clock="2025-12-10T14:30:00Z")
     rule = QUESTIONS[question]
     if rule is None:
         expected = {200: LIMIT, 429: requests - LIMIT}
@@ -73,11 +52,15 @@ def ask(question: str, server: Server, connections: int, requests: int) -> Run:
         team.rate_limits.set(secret=2 * requests)
         team.faults.add(rule)
         expected = {200: requests - FAILURES, 500: FAILURES}
-    path = f"/api/v1/teams/{team.id}/analytics/overview"
+    host = server.url.removeprefix("http://")
+    path = f"/api/v1/teams/{team.team_id}/analytics/overview"
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {team.secret_key}\r\n\r\n".encode()
+    statuses: dict[int, int] = {}
     begun = time.perf_counter()
-    statuses = asyncio.run(send(server.url, path, team.keys["sk_test"], connections, requests))
+    asyncio.run(send_all(host, repeat(request), requests, connections, statuses))
     seconds = time.perf_counter() - begun
-    return Run(question, dict(sorted(statuses.items())), expected, len(team.requests()), seconds)
+    ids = {entry["id"] for entry in team.requests.all()}
+    return Run(question, dict(sorted(statuses.items())), expected, len(ids), seconds)
 
 
 def main() -> None:
