@@ -48,6 +48,7 @@ bench: setup  ## run the benchmarks; tables on the screen, JSON in benchmarks/re
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/fixture.py
+	$(BIN)/python benchmarks/exactness.py
 
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/uv lock --upgrade

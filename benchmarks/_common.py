@@ -90,6 +90,25 @@ def run(url: str, path: str, connections: int, seconds: float, key: str | None) 
     ]
 
 
+async def send_all(
+    host: str, requests: Iterator[bytes], count: int, connections: int, statuses: dict[int, int]
+) -> None:
+    """Send so many requests, over so many connections at once."""
+    left = iter(range(count))
+
+    async def one() -> None:
+        address, port = host.split(":")
+        reader, writer = await asyncio.open_connection(address, int(port))
+        for _ in left:
+            writer.write(next(requests))
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
+            statuses[int(head[9:12])] = statuses.get(int(head[9:12]), 0) + 1
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+
+
 @contextmanager
 def cstar_mock(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
     """Run `cstar-mock serve` on a free port, and yield its ready file's content."""

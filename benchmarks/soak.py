@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 
-from _common import cstar_mock, table, write
+from _common import cstar_mock, send_all, table, write
 
-from cstar_mock.journal import MOST_ENTRIES
+from cstar_mock.state.memory import MOST_ENTRIES
 from cstar_mock.testing import Team
 from cstar_mock.testing.servers import Server, connected
 
@@ -57,23 +57,6 @@ def make_teams(server: Server, count: int) -> list[Team]:
             team.faults.add(NOW_AND_THEN)
         teams.append(team)
     return teams
-
-
-async def send(host: str, requests: Iterator[bytes], count: int, connections: int, statuses: dict[int, int]) -> None:
-    """Send so many requests, over so many connections at once."""
-    left = iter(range(count))
-
-    async def one() -> None:
-        address, port = host.split(":")
-        reader, writer = await asyncio.open_connection(address, int(port))
-        for _ in left:
-            writer.write(next(requests))
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
-            statuses[int(head[9:12])] = statuses.get(int(head[9:12]), 0) + 1
-        writer.close()
-
-    await asyncio.gather(*(one() for _ in range(connections)))
 
 
 def requests_of(host: str, teams: list[Team]) -> Iterator[bytes]:
@@ -135,7 +118,7 @@ def main() -> None:
         samples = [sample(ready["pid"], teams, 0, 0)]
         for number in range(arguments.samples):
             until = arguments.requests * (number + 1) // arguments.samples
-            asyncio.run(send(host, requests, until - samples[-1].requests, arguments.connections, statuses))
+            asyncio.run(send_all(host, requests, until - samples[-1].requests, arguments.connections, statuses))
             samples.append(sample(ready["pid"], teams, until, time.perf_counter() - begun))
             print(f"  {until:>9,} requests, {samples[-1].resident_mb:,.1f} MB", flush=True)
     quarters = [samples[round(quarter * arguments.samples / 4)] for quarter in range(5)]

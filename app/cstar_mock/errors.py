@@ -5,7 +5,9 @@ document, the fault rules and `docs/errors.md` read it.
 
     Exception
     ├── ApiError                            an answer of the catalogue, with its particulars
-    │   └── StoreUnavailable                the database can't be reached (503)
+    │   └── Unavailable                     something that the server needs can't be reached (503)
+    │       ├── StoreUnavailable            the database
+    │       └── StateUnavailable            the shared state
     └── slowapi.errors.RateLimitExceeded    raised by `rate_limit`, answered as RATE_LIMIT_EXCEEDED
 """
 
@@ -234,11 +236,29 @@ class ApiError(Exception):
         super().__init__(self.message)
 
 
-class StoreUnavailable(ApiError):
-    """The database can't be reached, or did not answer in time."""
+class Unavailable(ApiError):
+    """Something that the server needs can't be reached, or did not answer in time.
+
+    Attributes:
+        what: what it is, for the log and the command line.
+    """
+
+    what: str
 
     def __init__(self) -> None:
         super().__init__(SERVICE_UNAVAILABLE, **_soon())
+
+
+class StoreUnavailable(Unavailable):
+    """The database can't be reached, or did not answer in time."""
+
+    what = "the store"
+
+
+class StateUnavailable(Unavailable):
+    """The shared state can't be reached, or did not answer in time."""
+
+    what = "the shared state"
 
 
 def authentication_required() -> ApiError:

@@ -8,10 +8,10 @@ count alone, so that a seed gives the same failures every time.
 import asyncio
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
@@ -208,44 +208,39 @@ class FaultRequest:
     period: str | None
 
 
-class FaultCounters:
-    """How many requests each rule has decided about, and how many of them failed."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The rule that decides about a request, the request's number, counted from 0, and whether it fails."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, dict[str, tuple[int, int]]] = {}
+    active: ActiveRule
+    number: int
+    fails: bool
 
-    def take(self, team_id: str, active: ActiveRule) -> tuple[int, bool] | None:
-        """Let a rule decide about one more request.
 
-        Returns:
-            The request's number, counted from 0, and whether it fails; None if the rule is spent.
-        """
-        counts = self._counts.setdefault(team_id, {})
-        seen, failed = counts.get(active.id, (0, 0))
-        most = active.rule.fail_request_count
-        if most is not None and failed >= most:
-            return None
-        this_one = fails(active.rule, seen)
-        counts[active.id] = seen + 1, failed + this_one
-        return seen, this_one
+class FaultCounts(Protocol):
+    """How many requests each rule has decided about, and how many of them failed.
 
-    def counts(self, team_id: str, rule_id: str) -> tuple[int, int]:
-        """Return how many requests a rule has decided about, and how many of them failed."""
-        return self._counts.get(team_id, {}).get(rule_id, (0, 0))
+    Each method raises StateUnavailable if the counts are shared and can't be reached.
+    """
 
-    def forget(self, team_id: str, rule_id: str | None = None) -> None:
+    async def take(self, team_id: str, candidates: Sequence[ActiveRule]) -> Taken | None:
+        """Let the first rule that is not spent decide about one more request; None if all are spent."""
+
+    async def counts(self, team_id: str) -> Mapping[str, tuple[int, int]]:
+        """Return how many requests each rule of a team has decided about, and how many failed, if it has any."""
+
+    async def forget(self, team_id: str, rule_id: str | None = None) -> None:
         """Forget the counts of a team's rules, or of one of them."""
-        if rule_id is None:
-            self._counts.pop(team_id, None)
-        else:
-            self._counts.get(team_id, {}).pop(rule_id, None)
 
 
 def fails(rule: FaultRule, number: int) -> bool:
     """Whether a rule lets its n-th request fail, counted from 0: the same answer every time."""
-    if number < rule.succeed_first:
-        return False
-    return rule.probability >= 1 or _random(rule, number).random() < rule.probability
+    return number >= rule.succeed_first and (rule.probability >= 1 or drawn(rule.seed, rule.probability, number))
+
+
+def drawn(seed: int, probability: float, number: int) -> bool:
+    """Whether chance picks the n-th request of a rule: the same answer every time."""
+    return _random(seed, number).random() < probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +308,8 @@ _BY_STATUS: dict[int, ErrorKind] = {
 }
 
 
-def decide(
-    rules: Iterable[ActiveRule], request: FaultRequest, team_id: str, counters: FaultCounters, now: Instant
+async def decide(
+    rules: Iterable[ActiveRule], request: FaultRequest, team_id: str, counts: FaultCounts, now: Instant
 ) -> Decision | None:
     """Return what the team's rules want to happen to a request, and count it.
 
@@ -322,26 +317,25 @@ def decide(
         rules: the team's rules, in their order.
         request: what the rules look at.
         team_id: whose counts.
-        counters: the counts.
+        counts: the counts.
         now: real time plus the team's advances, which rules heal by.
+
+    Raises:
+        StateUnavailable: the counts are shared, and can't be reached.
     """
-    for active in rules:
-        rule = active.rule
-        if not rule.matches(request) or (active.ends_at is not None and active.ends_at <= now):
-            continue
-        taken = counters.take(team_id, active)
-        if taken is None:
-            continue
-        number, fails_now = taken
-        if not fails_now:
-            return None
-        delay = 0.0 if rule.delay is None else rule.delay.draw(_random(rule, -1 - number))
-        return Decision(active.id, delay, rule.status, rule.body, rule.retry_after, rule.fault)
-    return None
+    candidates = [
+        active for active in rules if active.rule.matches(request) and (active.ends_at is None or active.ends_at > now)
+    ]
+    taken = await counts.take(team_id, candidates) if candidates else None
+    if taken is None or not taken.fails:
+        return None
+    rule = taken.active.rule
+    delay = 0.0 if rule.delay is None else rule.delay.draw(_random(rule.seed, -1 - taken.number))
+    return Decision(taken.active.id, delay, rule.status, rule.body, rule.retry_after, rule.fault)
 
 
-def _random(rule: FaultRule, number: int) -> random.Random:
-    return random.Random(f"{rule.seed}/{number}")  # noqa: S311  (not for secrets)
+def _random(seed: int, number: int) -> random.Random:
+    return random.Random(f"{seed}/{number}")  # noqa: S311  (not for secrets)
 
 
 _PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,]*))?[^,]*')

@@ -7,41 +7,16 @@ even if it is right, and clients at work behind the same address go on (docs/dec
 import ipaddress
 import time
 from collections import OrderedDict
-from typing import Protocol
 
 from cstar_mock import errors
 from cstar_mock.errors import ApiError
+from cstar_mock.rate_limit import Windows
 
 WINDOW = 60
 """Seconds in which refusals are counted together."""
 
 _MOST = 10_000
 """Addresses, and accepted secrets, to remember; the oldest is forgotten first."""
-
-
-class Windows(Protocol):
-    """Counts in fixed windows, in this process or shared by several."""
-
-    async def hit(self, name: str, amount: int, window: int, advanced_seconds: int = 0) -> int:
-        """Count one; return for how many seconds the window lasts if it now has more than `amount`, else 0."""
-
-
-class LocalWindows:
-    """Windows in the memory of this process."""
-
-    def __init__(self) -> None:
-        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    async def hit(self, name: str, amount: int, window: int, advanced_seconds: int = 0) -> int:
-        """Count one; return for how many seconds the window lasts if it now has more than `amount`, else 0."""
-        now = time.monotonic() + advanced_seconds
-        count, end = self._windows.pop(name, (0, 0.0))
-        if end <= now:
-            count, end = 0, now + window
-        self._windows[name] = (count + 1, end)
-        if len(self._windows) > _MOST:
-            self._windows.popitem(last=False)
-        return int(end - now) + 1 if count >= amount else 0
 
 
 class GuessLimiter:
@@ -88,10 +63,10 @@ class GuessLimiter:
         if not self._amount:
             return
         address = network(client)
-        seconds = await self._windows.hit(f"{self._name}:{address}", self._amount - 1, WINDOW)
-        if seconds:
+        hit = await self._windows.hit(f"refused {self._name}:{address}", self._amount, WINDOW)
+        if not hit.remaining:
             self._waiting.pop(address, None)
-            self._waiting[address] = time.monotonic() + seconds
+            self._waiting[address] = time.monotonic() + hit.end - hit.now
             if len(self._waiting) > _MOST:
                 self._waiting.popitem(last=False)
 

@@ -1,10 +1,9 @@
-"""What clients sent, and what they got: a ring for each team, bounded, without a single key in it."""
+"""What clients sent, and what they got: what is kept of a request, without a single key in it."""
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from cstar_mock import clock
 from cstar_mock.clock import Instant
@@ -12,12 +11,6 @@ from cstar_mock.redaction import redacted
 
 UNMATCHED = ""
 """In the place of a team: requests that belonged to none."""
-
-MOST_TEAMS = 1_000
-"""Rings at once; the one that was written to the longest ago goes first."""
-
-MOST_ENTRIES = 100_000
-"""Entries in all rings together, about 180 MB; the ring that was written to the longest ago loses its oldest first."""
 
 _SECRET_HEADERS = frozenset(
     (b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key", b"x-auth-token")
@@ -77,51 +70,23 @@ class Entry:
         }
 
 
-class Journal:
-    """The rings of all teams."""
+class Journal(Protocol):
+    """The requests of all teams, a bounded number of each.
 
-    def __init__(self, size: int) -> None:
-        """Make an empty journal with rings of `size` entries; 0 keeps nothing."""
-        self.size = size
-        self._rings: OrderedDict[str, deque[Entry]] = OrderedDict()
-        self._total = 0
+    Each method raises StateUnavailable if the journal is shared and can't be reached.
+    """
 
-    def record(self, team_id: str, entry: Entry) -> None:
-        """Add an entry to a team's ring, in the place of the oldest one if the ring is full."""
-        ring = self._rings.get(team_id)
-        if ring is None:
-            ring = self._rings[team_id] = deque(maxlen=self.size)
-            if len(self._rings) > MOST_TEAMS:
-                self._total -= len(self._rings.popitem(last=False)[1])
-        else:
-            self._rings.move_to_end(team_id)
-        self._total += len(ring) < self.size
-        ring.append(entry)
-        if self._total > MOST_ENTRIES:
-            self._drop_one()
+    size: int
+    """Entries of each team that are kept; with 0 nothing is recorded."""
 
-    def entries(self, team_id: str) -> Iterator[Entry]:
-        """Yield a team's entries, the newest first."""
-        return reversed(self._rings.get(team_id, deque()))
+    async def record(self, team_id: str, entry: Entry) -> None:
+        """Add an entry to a team's, in the place of the oldest one if there are enough."""
 
-    def find(self, team_id: str, wanted: Callable[[Entry], bool]) -> list[Entry]:
-        """Return the entries that are wanted, the newest first."""
-        return list(filter(wanted, self.entries(team_id)))
+    async def entries(self, team_id: str) -> list[Entry]:
+        """Return a team's entries, the newest first."""
 
-    def clear(self, team_id: str | None = None) -> None:
+    async def clear(self, team_id: str | None = None) -> None:
         """Forget a team's entries, or all of them."""
-        if team_id is None:
-            self._rings.clear()
-            self._total = 0
-        else:
-            self._total -= len(self._rings.pop(team_id, ()))
-
-    def _drop_one(self) -> None:
-        oldest, ring = next(iter(self._rings.items()))
-        ring.popleft()
-        self._total -= 1
-        if not ring:
-            del self._rings[oldest]
 
 
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 
 from cstar_mock import VERSION
 from cstar_mock.api.dependencies import services_of
-from cstar_mock.errors import StoreUnavailable
+from cstar_mock.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
@@ -31,11 +31,15 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: 200, or 503 while the store can't be reached."""
+    """Say whether requests can be served: 200, or 503 while the store or the shared state can't be reached."""
     try:
         await services_of(request).database.read(_ask)
     except StoreUnavailable:
         return JSONResponse({"status": "unavailable", "store": "unreachable"}, 503)
+    try:
+        await services_of(request).state.check()
+    except StateUnavailable:
+        return JSONResponse({"status": "unavailable", "state": "unreachable", "store": "reachable"}, 503)
     return JSONResponse({"status": "ready", "store": "reachable"})
 
 

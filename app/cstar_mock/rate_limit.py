@@ -1,8 +1,6 @@
-"""Rate limits: our face over slowapi.
+"""Rate limits: how a request of a key is counted, and what its answer says about it.
 
-One `Limiter` is built for each application, and its fixed-window strategy is asked once for each authenticated
-request. No slowapi middleware, decorator or default limit takes part: they skip included routers, read the
-environment behind our back, and fail open on a string they can't parse (docs/decisions/0003-slowapi.md).
+The counters themselves are `state`'s: in this process, or shared with others.
 
 A window lasts from the whole second of its first request to the same second one length later, on real time
 plus whatever the team's clock was advanced by; freezing the clock does not stop it (contract §4).
@@ -10,14 +8,11 @@ plus whatever the team's clock was advanced by; freezing the clock does not stop
 
 import time
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from limits import RateLimitItemPerSecond
-from limits.storage import Storage
-from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from slowapi.wrappers import Limit
 from starlette.requests import Request
@@ -27,11 +22,43 @@ from cstar_mock.models import KeyType
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
 
-# The second in which the present request is counted. Read once for each request, so that the counter, the
-# headers and `Retry-After` can't disagree; limits' own storages would read the wall clock several times.
-_second: ContextVar[int] = ContextVar("second")
-_PURGE_EVERY = 4096
 _NO_OWN: Mapping[str, Any] = {}
+
+
+class Hit(NamedTuple):
+    """Where a counter stands after a hit.
+
+    Attributes:
+        within: whether the hit is one of those that the window allows.
+        remaining: how many more it allows.
+        end: when the window ends, in seconds of the counter's clock.
+        now: the second in which the hit was counted, on the same clock.
+    """
+
+    within: bool
+    remaining: int
+    end: int
+    now: int
+
+
+class Windows(Protocol):
+    """Counters by name, each in a fixed window of its own.
+
+    Each method raises StateUnavailable if the counters are shared and can't be reached.
+    """
+
+    async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
+        """Count one hit, in a new window if the last one has ended.
+
+        Args:
+            name: the counter's; another amount does not begin a new window.
+            amount: hits that a window allows.
+            window: length of a new window in seconds.
+            advanced: seconds that the counter's clock is ahead of real time.
+        """
+
+    async def clear(self, names: Iterable[str]) -> None:
+        """Forget counters: the next hit begins a new window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,113 +91,40 @@ class RateLimitStatus:
         ]
 
 
-class KeyLimit(RateLimitItemPerSecond):
-    """A limit whose counter is the key's alone: changing the amount does not begin a new window."""
-
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        """Return the counter's name: the key's id."""
-        return str(identifiers[0])
-
-
-class WindowStorage(Storage):
-    """Counters in memory, on a clock of whole seconds that can be advanced.
-
-    Only touched from the event loop, so it needs no lock. Ended windows are dropped now and then, so that
-    memory follows the number of keys in use.
-    """
-
-    STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
-
-    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:
-        super().__init__(uri, wrap_exceptions, **options)
-        self._windows: dict[str, tuple[int, int]] = {}
-        self._until_purge = _PURGE_EVERY
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What limits may wrap; memory raises nothing."""
-        return MemoryError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count, in a new window if the last one has ended."""
-        now = _second.get()
-        count, end = self._windows.get(key, (0, 0))
-        if end <= now:
-            count, end = 0, now + expiry
-        self._windows[key] = (count + amount, end)
-        self._until_purge -= 1
-        if not self._until_purge:
-            self._purge()
-        return count + amount
-
-    def get(self, key: str) -> int:
-        """Return the count in the present window."""
-        count, end = self._windows.get(key, (0, 0))
-        return count if end > _second.get() else 0
-
-    def get_expiry(self, key: str) -> float:
-        """Return when the present window ends, in seconds of the same clock."""
-        _, end = self._windows.get(key, (0, 0))
-        return max(end, _second.get())
-
-    def check(self) -> bool:
-        """Memory is always healthy."""
-        return True
-
-    def reset(self) -> int:
-        """Forget all counters."""
-        count = len(self._windows)
-        self._windows.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        """Forget one counter."""
-        self._windows.pop(key, None)
-
-    def _purge(self) -> None:
-        # Judged by real time: the clocks of other teams are not known here, and can only be ahead of it.
-        self._until_purge = _PURGE_EVERY
-        now = int(time.time())
-        self._windows = {key: window for key, window in self._windows.items() if window[1] > now}
-
-
 class RateLimiter:
     """Counts requests against their key's limit."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, windows: Windows) -> None:
         self._window = settings.rate_limit_window
         self._amounts = {
             KeyType.SECRET.value: settings.secret_rate_limit,
             KeyType.PUBLISHABLE.value: settings.publishable_rate_limit,
         }
-        self._strategy = Limiter(
-            key_func=_never_asked, strategy="fixed-window", storage_uri="cstar-mock-memory://"
-        ).limiter
+        self._windows = windows
 
-    def count(self, caller: Caller) -> RateLimitStatus | None:
-        """Count one request of the caller, and return where its key now stands; None if its team has no limits."""
+    async def count(self, caller: Caller) -> RateLimitStatus | None:
+        """Count one request of the caller, and return where its key now stands; None if its team has no limits.
+
+        Raises:
+            StateUnavailable: the counters are shared, and can't be reached.
+        """
         own = caller.rate_limits or _NO_OWN
         if not own.get("enabled", True):
             return None
         amount = caller.rate_limit or own.get(caller.key_type) or self._amounts[caller.key_type]
         window = own.get("window") or self._window
-        item = _limit(amount, window)
-        real = int(time.time())
         advanced = caller.clock.advanced // clock.SECOND
-        token = _second.set(real + advanced)
-        try:
-            within = self._strategy.hit(item, caller.key_id)
-            end, remaining = self._strategy.get_window_stats(item, caller.key_id)
-        finally:
-            _second.reset(token)
+        within, remaining, end, now = await self._windows.hit(caller.key_id, amount, window, advanced)
         # The reset is told on the client's clock, which nobody has advanced.
-        reset = int(end) - advanced
-        return RateLimitStatus(amount, remaining, reset, window, reset - real, not within)
+        return RateLimitStatus(amount, remaining, end - advanced, window, end - now, not within)
 
-    def forget(self, key_ids: Iterable[str]) -> None:
-        """Begin new windows for these keys."""
-        for key_id in key_ids:
-            self._strategy.clear(_limit(1, 1), key_id)
+    async def forget(self, key_ids: Iterable[str]) -> None:
+        """Begin new windows for these keys.
+
+        Raises:
+            StateUnavailable: the counters are shared, and can't be reached.
+        """
+        await self._windows.clear(key_ids)
 
 
 def used_up(status: RateLimitStatus, seconds: int) -> RateLimitStatus:
@@ -196,8 +150,8 @@ def exceeded(status: RateLimitStatus) -> RateLimitExceeded:
 
 
 @lru_cache(maxsize=1024)
-def _limit(amount: int, window: int) -> KeyLimit:
-    return KeyLimit(amount, window)
+def _limit(amount: int, window: int) -> RateLimitItemPerSecond:
+    return RateLimitItemPerSecond(amount, window)
 
 
 def _never_asked(request: Request) -> str:

@@ -1,5 +1,6 @@
 """One running server: the socket, the workers, the ready file, the way out."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,6 +30,7 @@ from cstar_mock.datasets import format as dataset_format
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.http.protocol import Protocol
 from cstar_mock.settings import ENV_PREFIX, Settings
+from cstar_mock.state import create_state
 
 GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
@@ -84,6 +86,7 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         CannotListen: the port is taken, or the host is none of this machine.
         DatasetError: a data set can't be loaded.
         SchemaOutdated: the database needs `cstar-mock db upgrade`.
+        StateUnavailable: the shared state can't be reached.
         StoreUnavailable: the database can't be reached.
     """
     logs.configure(settings.log_format, settings.log_level)
@@ -96,6 +99,8 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     database = Database(settings.database)
     try:
         database.prepare()
+        if settings.state is not None:
+            asyncio.run(create_state(settings).check())
         teams = load_datasets(database, settings.datasets)
         announcement = Announcement(
             _url(settings.host, listener), teams, settings.control_token, control=settings.control
@@ -196,6 +201,8 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
         os.environ[ENV_PREFIX + name.upper()] = str(value)
     if settings.control_token is not None:
         os.environ[f"{ENV_PREFIX}CONTROL_TOKEN"] = settings.control_token.get_secret_value()
+    if settings.state is not None:
+        os.environ[f"{ENV_PREFIX}STATE"] = settings.state.get_secret_value()
     config = _config("cstar_mock.server:create_worker_app", settings)
     supervisor = Multiprocess(config, [listener])
     threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()

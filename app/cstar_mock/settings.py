@@ -6,10 +6,12 @@ wins over the variable, the variable over the default.
 
 import difflib
 import os
+import re
 from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +20,7 @@ ENV_PREFIX = "CSTAR_MOCK_"
 IN_MEMORY = "sqlite://"
 DOCUMENTED = "documented"
 _SHORTEST_TOKEN = 8
+_STATE_SCHEMES = {"valkey", "valkeys", "redis", "rediss"}
 
 
 class LogFormat(StrEnum):
@@ -63,7 +66,15 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=64,
-        description="Worker processes. More than one needs a database that is not in memory, and `--no-rate-limits`.",
+        description="Worker processes. More than one needs a database that is not in memory, and `--state`.",
+    )
+    state: SecretStr | None = Field(
+        None,
+        description="Valkey or Redis where workers and hosts share rate-limit counters, counts of fault rules and the "
+        "journal: `valkey://[USER:PASSWORD@]HOST[:PORT][/NUMBER]`, with TLS `valkeys://…`. Default: in the process.",
+    )
+    state_timeout: float = Field(
+        1, gt=0, le=60, description="Seconds that a command to the shared state may take, connecting included."
     )
     max_connections: int = Field(
         1000, ge=1, le=100_000, description="Open connections of a worker; one more is answered with 503 and closed."
@@ -116,6 +127,23 @@ class Settings(BaseSettings):
             raise ValueError(f"a token has at least {_SHORTEST_TOKEN} characters")
         return value
 
+    @field_validator("state")
+    @classmethod
+    def _url_of_a_valkey(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        try:
+            url = urlsplit(value.get_secret_value())
+            complete = url.scheme in _STATE_SCHEMES and url.hostname and (url.port is None or url.port)
+        except ValueError:
+            complete = None  # The reason might quote a part of the password.
+        if not complete or not re.fullmatch(r"(/\d*)?", url.path):
+            raise ValueError(
+                "use valkey://[USER:PASSWORD@]HOST[:PORT][/NUMBER], with TLS valkeys://…, or redis:// and rediss://; "
+                "percent-encode what is special in a password"
+            )
+        return value
+
     @field_validator("database")
     @classmethod
     def _known_engine(cls, value: str) -> str:
@@ -138,9 +166,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "workers: several workers can't share a database in memory; give --database sqlite:///FILE"
             )
-        if self.workers > 1 and self.rate_limits:
+        if self.workers > 1 and self.state is None:
             raise ValueError(
-                "workers: each worker would count its own requests and let too many through; add --no-rate-limits"
+                "workers: each worker would have its own rate-limit counters, counts of fault rules and journal; "
+                "give --state valkey://HOST"
             )
         return self
 
@@ -201,6 +230,6 @@ def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
         where = (
             f"--{name.replace('_', '-')}" if name in options else f"the environment variable {ENV_PREFIX}{name.upper()}"
         )
-        value = "" if name in {"database", "control_token"} else f" {problem['input']!r}"
+        value = "" if name in {"database", "control_token", "state"} else f" {problem['input']!r}"
         sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")
     return sentences

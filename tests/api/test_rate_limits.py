@@ -139,8 +139,8 @@ def test_windows_follow_the_advances_of_the_teams_clock_and_nothing_else(api: Ap
 
 
 def test_ended_windows_are_forgotten(api: Api, second: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.rate_limit._PURGE_EVERY", 1)
-    storage = api.client.app.state.services.rate_limiter._strategy.storage  # type: ignore[attr-defined]  # noqa: SLF001
+    monkeypatch.setattr("cstar_mock.state.memory._PURGE_EVERY", 1)
+    storage = api.client.app.state.services.state.windows._strategy.storage  # type: ignore[attr-defined]  # noqa: SLF001
     storage._until_purge = 1  # noqa: SLF001
     api.get(WHOAMI, "sk_live")
     second[0] += 4000

@@ -11,7 +11,8 @@ from tests.conftest import Api, MakeApi, assert_envelope, running
 from tests.control.conftest import assert_problem
 
 from cstar_mock import guessing
-from cstar_mock.guessing import GuessLimiter, LocalWindows, network
+from cstar_mock.guessing import GuessLimiter, network
+from cstar_mock.state.memory import MemoryWindows
 
 WHOAMI = "/api/v1/auth/whoami"
 TOKEN = "a-control-token"
@@ -130,8 +131,7 @@ def test_one_customer_is_one_address(host: str, expected: str) -> None:
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "_MOST", 10)
-    windows = LocalWindows()
-    limiter = GuessLimiter("key", 1, windows)
+    limiter = GuessLimiter("key", 1, MemoryWindows())
 
     async def many() -> None:
         for number in range(50):
@@ -139,7 +139,7 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             limiter.accepted((f"192.0.2.{number}", 1), b"digest")
 
     asyncio.run(many())
-    assert [len(kept) for kept in (windows._windows, limiter._waiting, limiter._accepted)] == [10, 10, 10]  # noqa: SLF001
+    assert [len(kept) for kept in (limiter._waiting, limiter._accepted)] == [10, 10]  # noqa: SLF001
 
 
 def test_a_server_for_others_has_the_limit_by_itself(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
-from tests.conftest import COMMAND, Server, running
+from tests.conftest import COMMAND, Server, free_port, running
 
 from cstar_mock import VERSION, cli
 from cstar_mock.datasets.load import LoadedTeam
@@ -250,9 +250,11 @@ def only(worker: int, all_workers: list[int]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_workers_see_each_write_at_the_next_request_and_end_with_0(number: signal.Signals, tmp_path: Path) -> None:
+def test_workers_see_each_write_at_the_next_request_and_end_with_0(
+    number: signal.Signals, tmp_path: Path, valkey: str
+) -> None:
     database = f"sqlite:///{tmp_path / 'shared.db'}"
-    options = ("--workers", "2", "--database", database, "--dataset", "documented", "--no-rate-limits")
+    options = ("--workers", "2", "--database", database, "--dataset", "documented", "--state", valkey)
     with running(tmp_path, *options) as server:
         pids = workers(server)
         assert len(pids) == 2
@@ -281,6 +283,15 @@ def test_several_workers_in_memory_are_refused_in_one_line() -> None:
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert "sqlite:///FILE" in err
+
+
+def test_a_valkey_that_is_not_there_is_one_line_and_exit_code_1_without_its_password() -> None:
+    state = f"valkey://:hunter22@127.0.0.1:{free_port()}"
+    code, out, err = output(COMMAND, "serve", "--port", "0", "--state", state)
+    assert (code, out) == (1, "")
+    assert err.startswith("cstar-mock: the shared state can't be reached: ")
+    assert err.count("\n") == 1
+    assert "hunter22" not in err
 
 
 def ask_everything(server: Server) -> list[httpx2.Response]:

@@ -4,6 +4,7 @@ import importlib
 import json
 import sqlite3
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -425,24 +426,47 @@ def test_a_database_that_can_not_be_reached_is_one_line(
     assert "hush" not in told
 
 
-def test_a_missing_postgresql_driver_is_told_with_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("package", "arguments", "sentence"),
+    [
+        (
+            "psycopg",
+            ("keys", "list", "--database", "postgresql://h/d"),
+            "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'",
+        ),
+        (
+            "valkey",
+            ("serve", "--port", "0", "--state", "valkey://h"),
+            "a state in Valkey needs the extra: pip install 'cstar-mock[valkey]'",
+        ),
+    ],
+)
+def test_a_missing_driver_is_told_with_what_to_install(
+    package: str,
+    arguments: tuple[str, ...],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "psycopg"]:
+    monkeypatch.setattr("cstar_mock.logs.configure", lambda *_: None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "cstar_mock.state.valkey", raising=False)
     # None would raise a ModuleNotFoundError too, but with other words than a package that is not there.
-    monkeypatch.setattr(sys, "meta_path", [_WithoutPsycopg(), *sys.meta_path])
-    with pytest.raises(ModuleNotFoundError, match="psycopg"):
-        importlib.import_module("psycopg")
-    told = fail(monkeypatch, capsys, "keys", "list", "--database", "postgresql://h/d")
-    assert told == (1, "PostgreSQL needs the extra: pip install 'cstar-mock[postgresql]'")
+    monkeypatch.setattr(sys, "meta_path", [_Without(package), *sys.meta_path])
+    with pytest.raises(ModuleNotFoundError, match=package):
+        importlib.import_module(package)
+    assert fail(monkeypatch, capsys, *arguments) == (1, sentence)
 
 
-class _WithoutPsycopg:
-    """An import hook for which psycopg is not installed."""
+@dataclass
+class _Without:
+    """An import hook for which a package is not installed."""
+
+    package: str
 
     def find_spec(self, name: str, *_: object) -> None:
-        if name == "psycopg":
+        if name == self.package:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 

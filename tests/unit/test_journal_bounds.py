@@ -1,55 +1,58 @@
 """The journal's bounds: of one team, of the number of teams, and of everything together."""
 
+import asyncio
+
 import pytest
 
-from cstar_mock import journal
-from cstar_mock.journal import Entry, Journal
+from cstar_mock.journal import Entry
+from cstar_mock.state import memory
+from cstar_mock.state.memory import MemoryJournal
 
 
 def entry(id_: str) -> Entry:
     return Entry(id_, 0, 0, "GET", "/", "", None, (), None, 200, None, 1.0, None)
 
 
-def kept(of: Journal, *teams: str) -> list[list[str]]:
-    return [[one.id for one in of.entries(team)] for team in teams]
+def kept(of: MemoryJournal, *teams: str) -> list[list[str]]:
+    return [[one.id for one in asyncio.run(of.entries(team))] for team in teams]
 
 
 def test_a_full_ring_forgets_its_oldest_entry() -> None:
-    ring = Journal(2)
+    ring = MemoryJournal(2)
     for id_ in "abc":
-        ring.record("team", entry(id_))
+        asyncio.run(ring.record("team", entry(id_)))
     assert kept(ring, "team") == [["c", "b"]]
 
 
 def test_the_team_that_was_quiet_the_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "MOST_TEAMS", 2)
-    rings = Journal(10)
+    monkeypatch.setattr(memory, "MOST_TEAMS", 2)
+    rings = MemoryJournal(10)
     for team in ("one", "two", "one", "three"):
-        rings.record(team, entry(team))
+        asyncio.run(rings.record(team, entry(team)))
     assert kept(rings, "one", "two", "three") == [["one", "one"], [], ["three"]]
 
 
 def test_all_rings_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand teams with a thousand entries each would be almost two gigabytes."""
-    monkeypatch.setattr(journal, "MOST_ENTRIES", 4)
-    rings = Journal(3)
+    monkeypatch.setattr(memory, "MOST_ENTRIES", 4)
+    rings = MemoryJournal(3)
     for team, id_ in (("one", "a"), ("one", "b"), ("two", "c"), ("two", "d"), ("two", "e"), ("two", "f")):
-        rings.record(team, entry(id_))
+        asyncio.run(rings.record(team, entry(id_)))
     assert kept(rings, "one", "two") == [["b"], ["f", "e", "d"]]
-    rings.record("three", entry("g"))
+    asyncio.run(rings.record("three", entry("g")))
     assert kept(rings, "one", "two", "three") == [[], ["f", "e", "d"], ["g"]]
 
 
 def test_what_is_cleared_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "MOST_ENTRIES", 2)
-    rings = Journal(3)
-    rings.record("one", entry("a"))
-    rings.clear("one")
-    rings.clear("nobody")
-    rings.record("one", entry("b"))
-    rings.record("two", entry("c"))
+    monkeypatch.setattr(memory, "MOST_ENTRIES", 2)
+    rings = MemoryJournal(3)
+    asyncio.run(rings.record("one", entry("a")))
+    asyncio.run(rings.clear("one"))
+    asyncio.run(rings.clear("nobody"))
+    asyncio.run(rings.record("one", entry("b")))
+    asyncio.run(rings.record("two", entry("c")))
     assert kept(rings, "one", "two") == [["b"], ["c"]]
-    rings.clear()
-    rings.record("one", entry("d"))
-    rings.record("two", entry("e"))
+    asyncio.run(rings.clear())
+    asyncio.run(rings.record("one", entry("d")))
+    asyncio.run(rings.record("two", entry("e")))
     assert kept(rings, "one", "two") == [["d"], ["e"]]

@@ -36,7 +36,15 @@ def test_postgresql_gets_its_driver() -> None:
         ({"secret_rate_limit": "0"}, "--secret-rate-limit"),
         ({"database": "mysql://secret@h/d"}, "--database: is not allowed: use sqlite://"),
         ({"workers": "2"}, "can't share a database in memory"),
-        ({"workers": "2", "database": "sqlite:///x"}, "--no-rate-limits"),
+        ({"workers": "2", "database": "sqlite:///x"}, "--state valkey://HOST"),
+        ({"workers": "2", "database": "sqlite:///x", "rate_limits": "false"}, "--state valkey://HOST"),
+        ({"workers": "2", "state": "valkey://h"}, "can't share a database in memory"),
+        ({"state_timeout": "0"}, "--state-timeout: '0' is not allowed"),
+        ({"state": "http://:secret@h"}, "--state: is not allowed: use valkey://"),
+        ({"state": "valkey://:secret@"}, "--state: is not allowed: use valkey://"),
+        ({"state": "valkey://user:secret@x/y@h"}, "percent-encode what is special in a password"),
+        ({"state": "valkey://:secret@h/name"}, "[:PORT][/NUMBER]"),
+        ({"state": "valkey://:secret@h:0"}, "--state: is not allowed: use valkey://"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(options: dict[str, str], reason: str) -> None:
@@ -45,6 +53,18 @@ def test_a_value_that_is_not_allowed_is_named(options: dict[str, str], reason: s
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "secret@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["valkey://h", "redis://h:1/2", "valkeys://u:p%40@h", "rediss://[::1]:6380/0?db=1"])
+def test_a_state_is_a_secret_of_workers_too(url: str) -> None:
+    loaded = settings.load(workers="2", database="sqlite:///x", state=url)
+    assert loaded.state is not None
+    assert loaded.state.get_secret_value() == url
+    assert url not in repr(loaded)
+
+
+def test_an_empty_state_is_none() -> None:
+    assert settings.load(state="").state is None
 
 
 def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,13 @@ from cstar_mock.api.remembered import Remembered
 from cstar_mock.clock import real_now
 from cstar_mock.database import Database
 from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError
-from cstar_mock.faults import Decision, Endpoint, FaultCounters, FaultRequest
+from cstar_mock.faults import Decision, Endpoint, FaultRequest
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of
-from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
+from cstar_mock.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class Services:
     key_ring: KeyRing
     remembered: Remembered
     rate_limiter: RateLimiter
-    fault_counters: FaultCounters
-    journal: Journal
+    state: State
     key_guesses: GuessLimiter
 
 
@@ -56,20 +55,21 @@ async def any_key(request: Request) -> Caller:
     services = services_of(request)
     context = context_of(request.scope)
     caller = await _authenticate(request.scope, services, context)
-    count(services, context, caller)
+    await count(services, context, caller)
     await _fail_if_asked_to(request.scope, services, context, caller)
     return caller
 
 
-def count(services: Services, context: RequestContext, caller: Caller) -> None:
+async def count(services: Services, context: RequestContext, caller: Caller) -> None:
     """Count the request against the limit of its key.
 
     Raises:
         RateLimitExceeded: the key has used up its limit.
+        StateUnavailable: the counters are shared, and can't be reached.
     """
     context.caller = caller
     if services.settings.rate_limits:
-        context.rate_limit = services.rate_limiter.count(caller)
+        context.rate_limit = await services.rate_limiter.count(caller)
         if context.rate_limit is not None and context.rate_limit.exceeded:
             raise rate_limit.exceeded(context.rate_limit)
 
@@ -125,8 +125,8 @@ async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestCo
             context.fault = "Prefer"
     if decision is None and caller.faults:
         now = real_now() + caller.clock.advanced
-        decision = faults.decide(
-            caller.faults, _fault_request(scope, caller), caller.team_id, services.fault_counters, now
+        decision = await faults.decide(
+            caller.faults, _fault_request(scope, caller), caller.team_id, services.state.fault_counts, now
         )
         if decision is not None:
             context.fault = decision.rule_id

@@ -11,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.api.dependencies import Services, count
 from cstar_mock.api.success import success
+from cstar_mock.errors import StateUnavailable
 from cstar_mock.http.context import context_of
-from cstar_mock.http.errors import rate_limit_exceeded
+from cstar_mock.http.errors import api_error, rate_limit_exceeded
 
 
 class ReplayLane:
@@ -33,10 +34,12 @@ class ReplayLane:
             return
         caller, data = found
         try:
-            count(self.services, context_of(scope), caller)
+            await count(self.services, context_of(scope), caller)
             response = success(scope, self.services, data)
         except RateLimitExceeded as error:
             response = await rate_limit_exceeded(Request(scope), error)
+        except StateUnavailable as error:
+            response = await api_error(Request(scope), error)
         await response(scope, receive, send)
 
     def _has_preference(self, scope: Scope) -> bool:

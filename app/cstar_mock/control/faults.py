@@ -43,7 +43,7 @@ class RuleList(Answer):
 async def list_(owned: Owned, team: TeamName) -> RuleList:
     """List a team's rules with their counts."""
     state = await owned.database.read(teams.get, team)
-    return _shown(owned, state.id, state.faults)
+    return await _shown(owned, state.id, state.faults)
 
 
 @router.put(
@@ -55,8 +55,8 @@ async def list_(owned: Owned, team: TeamName) -> RuleList:
 async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
     """Put these rules in the place of those there are; counts begin anew."""
     state, rules = await owned.database.write(_set, team, body, keep=False)
-    owned.fault_counters.forget(state.id)
-    return _shown(owned, state.id, rules)
+    await owned.state.fault_counts.forget(state.id)
+    return await _shown(owned, state.id, rules)
 
 
 @router.post(
@@ -69,7 +69,7 @@ async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
 async def post(owned: Owned, team: TeamName, body: Rules) -> RuleList:
     """Add rules behind those there are."""
     state, rules = await owned.database.write(_set, team, body, keep=True)
-    return _shown(owned, state.id, rules)
+    return await _shown(owned, state.id, rules)
 
 
 @router.delete(
@@ -81,7 +81,7 @@ async def post(owned: Owned, team: TeamName, body: Rules) -> RuleList:
 async def delete_all(owned: Owned, team: TeamName) -> Response:
     """Remove all rules."""
     state, _ = await owned.database.write(_set, team, [], keep=False)
-    owned.fault_counters.forget(state.id)
+    await owned.state.fault_counts.forget(state.id)
     return Response(status_code=204)
 
 
@@ -94,7 +94,7 @@ async def delete_all(owned: Owned, team: TeamName) -> Response:
 async def delete(owned: Owned, team: TeamName, id: str) -> Response:  # noqa: A002
     """Remove one rule."""
     state = await owned.database.write(teams.remove_fault, team, id)
-    owned.fault_counters.forget(state.id, id)
+    await owned.state.fault_counts.forget(state.id, id)
     return Response(status_code=204)
 
 
@@ -106,17 +106,18 @@ def _set(connection: Any, team: str, body: Rules, *, keep: bool) -> tuple[TeamSt
         raise Conflict(str(error)) from None
 
 
-def _shown(owned: Services, team_id: str, rules: tuple[ActiveRule, ...]) -> RuleList:
+async def _shown(owned: Services, team_id: str, rules: tuple[ActiveRule, ...]) -> RuleList:
+    counts = await owned.state.fault_counts.counts(team_id)
     return RuleList(
         faults=[
             ShownRule(
                 id=active.id,
                 rule=active.rule,
-                seen=counts[0],
-                failed=counts[1],
+                seen=seen,
+                failed=failed,
                 heals_at=None if active.ends_at is None else clock.iso_exact(active.ends_at),
             )
             for active in rules
-            for counts in (owned.fault_counters.counts(team_id, active.id),)
+            for seen, failed in (counts.get(active.id, (0, 0)),)
         ]
     )

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cstar_mock.datasets.format import DatasetError, problems_of_request
-from cstar_mock.errors import StoreUnavailable
+from cstar_mock.errors import Unavailable
 from cstar_mock.keys import UnknownName
 from cstar_mock.redaction import redacted
 from cstar_mock.rows import RowsRefused, UnknownRow
@@ -77,7 +77,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Conflict, _conflict)
     app.add_exception_handler(UnknownName, _not_found)
     app.add_exception_handler(UnknownRow, _not_found)
-    app.add_exception_handler(StoreUnavailable, _unavailable)
+    app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _crash)
 
@@ -113,8 +113,9 @@ async def _not_found(_request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.NOT_FOUND, str(error))
 
 
-async def _unavailable(_request: Request, _error: Exception) -> Response:
-    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the store can't be reached")
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Unavailable)  # noqa: S101
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.what} can't be reached")
     response.headers["Retry-After"] = "1"
     return response
 

@@ -38,7 +38,7 @@ async def put(owned: Owned, team: TeamName, body: TeamRateLimits) -> RateLimits:
     state = await owned.database.read(teams.get, team)
     after = _shown(owned, state)
     if after.window != before.window:
-        owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
+        await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
     return after
 
 
@@ -51,7 +51,7 @@ async def put(owned: Owned, team: TeamName, body: TeamRateLimits) -> RateLimits:
 async def delete_counters(owned: Owned, team: TeamName) -> Response:
     """Begin new windows for all of a team's keys."""
     state = await owned.database.read(teams.get, team)
-    owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
+    await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
     return Response(status_code=204)
 
 

@@ -1,12 +1,13 @@
 """What clients sent: list, count and find requests, the newest first."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from cstar_mock import teams
+from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.faults import Endpoint
@@ -112,13 +113,13 @@ Limit = Annotated[int, Query(ge=1, le=100_000)]
 @router.get("/requests/unmatched", operation_id="listUnmatchedRequests", responses=described())
 async def list_unmatched(owned: Owned, limit: Limit = 1000) -> RecordedRequests:
     """List the requests that belonged to no team: without a valid key, or to an unknown route."""
-    return _shown(owned.journal.find(UNMATCHED, lambda _entry: True), limit)
+    return _shown(await owned.state.journal.entries(UNMATCHED), limit)
 
 
 @router.get("/teams/{team}/requests", operation_id="listRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def list_(owned: Owned, team: TeamName, limit: Limit = 1000) -> RecordedRequests:
     """List a team's requests."""
-    return _shown(owned.journal.find(await _id(owned, team), lambda _entry: True), limit)
+    return _shown(await _entries(owned, team), limit)
 
 
 @router.delete(
@@ -129,32 +130,36 @@ async def list_(owned: Owned, team: TeamName, limit: Limit = 1000) -> RecordedRe
 )
 async def delete(owned: Owned, team: TeamName) -> Response:
     """Forget a team's requests."""
-    owned.journal.clear(await _id(owned, team))
+    await owned.state.journal.clear(await _id(owned, team))
     return Response(status_code=204)
 
 
 @router.post("/teams/{team}/requests/count", operation_id="countRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def count(owned: Owned, team: TeamName, criteria: Criteria) -> Count:
     """Count the requests that are like this."""
-    return Count(count=len(owned.journal.find(await _id(owned, team), criteria.matches)))
+    return Count(count=sum(map(criteria.matches, await _entries(owned, team))))
 
 
 @router.post("/teams/{team}/requests/find", operation_id="findRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def find(owned: Owned, team: TeamName, criteria: Criteria, limit: Limit = 1000) -> RecordedRequests:
     """List the requests that are like this."""
-    return _shown(owned.journal.find(await _id(owned, team), criteria.matches), limit)
+    return _shown(list(filter(criteria.matches, await _entries(owned, team))), limit)
 
 
 @router.get("/teams/{team}/requests/{id}", operation_id="getRequest", responses=described(HTTPStatus.NOT_FOUND))
 async def get(owned: Owned, team: TeamName, id: str) -> RecordedRequest:  # noqa: A002
     """Look one request up by its id, which stood in `X-Request-Id`."""
-    found = owned.journal.find(await _id(owned, team), lambda entry: entry.id == id)
+    found = [entry for entry in await _entries(owned, team) if entry.id == id]
     if not found:
         raise UnknownName(f"there is no request {id[:100]!r} in the journal")
     return RecordedRequest.model_validate(found[0].as_json())
 
 
-async def _id(owned: Any, team: str) -> str:
+async def _entries(owned: Services, team: str) -> list[Entry]:
+    return await owned.state.journal.entries(await _id(owned, team))
+
+
+async def _id(owned: Services, team: str) -> str:
     return str((await owned.database.read(teams.get, team)).id)
 
 

@@ -152,7 +152,7 @@ async def reset_everything(owned: Owned) -> EverythingReset:
     states = await owned.database.read(teams.list_)
     for state in states:
         await _reset(owned, state)
-    owned.journal.clear()
+    await owned.state.journal.clear()
     return EverythingReset(teams=len(states))
 
 
@@ -205,9 +205,9 @@ async def _reset(owned: Services, state: TeamState) -> None:
 
 async def _forget(owned: Services, team_id: str) -> None:
     """Forget what is kept of a team outside the store: its counters and its journal."""
-    owned.rate_limiter.forget(await owned.database.read(teams.key_ids, team_id))
-    owned.fault_counters.forget(team_id)
-    owned.journal.clear(team_id)
+    await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, team_id))
+    await owned.state.fault_counts.forget(team_id)
+    await owned.state.journal.clear(team_id)
 
 
 def _shown(request: Request, state: TeamState) -> Team:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cstar_mock import clock, errors, ids
 from cstar_mock.clock import REAL_TIME, Instant
-from cstar_mock.errors import ApiError
+from cstar_mock.errors import ApiError, StateUnavailable
 from cstar_mock.faults import ConnectionBroken
 from cstar_mock.http.protocol import CONNECTION
 from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
@@ -38,6 +38,7 @@ class RequestContext:
         fault: the fault rule that decided about the request, or `Prefer`.
         code: the `error.code` that is answered.
         status: the status of the response, once it has begun; 0 before.
+        state_lost: whether the shared state was out of reach, so that nothing can be recorded.
     """
 
     request_id: str = field(default_factory=ids.request_id)
@@ -49,10 +50,15 @@ class RequestContext:
     fault: str | None = None
     code: str | None = None
     status: int = 0
+    state_lost: bool = False
 
     def now(self) -> Instant:
         """Return the team's present instant, or real time as long as no team is known."""
         return (self.caller.clock if self.caller else REAL_TIME).now()
+
+    def milliseconds(self) -> float:
+        """Return how long the request has taken so far."""
+        return round((time.perf_counter() - self.started) * 1000, 2)
 
 
 def context_of(scope: Scope) -> RequestContext:
@@ -75,6 +81,14 @@ class RequestContextMiddleware:
             return
         context = RequestContext()
         scope.setdefault("state", {})["context"] = context
+        path = shown(scope["path"])
+        try:
+            await self._serve(context, path, scope, receive, send)
+        finally:
+            _write_log_line(context, scope, path)
+
+    async def _serve(self, context: RequestContext, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        replaced = False
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -82,45 +96,65 @@ class RequestContextMiddleware:
                 message["headers"] = [*message.get("headers", ()), *_headers(context)]
             await send(message)
 
+        async def send_once_recorded(message: Message) -> None:
+            # Whoever has an answer finds it in the journal, whichever worker is asked for that.
+            nonlocal replaced
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                replaced = not await self._recorded(context, scope, path, send_with_headers)
+            if not replaced:
+                await send_with_headers(message)
+
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive, send_once_recorded)
         except ConnectionBroken as broken:
-            connection = scope.get("extensions", {}).get(CONNECTION)
-            if connection is None:
-                raise  # Without a socket, a client in the same process sees the exception itself.
-            connection["break"](broken.fault)
+            if await self._recorded(context, scope, path, send_with_headers):
+                _break(scope, broken)
         except Exception:
-            _log.exception("crash in %s %s", scope["method"], shown(scope["path"]), extra=_names(context))
+            _log.exception("crash in %s %s", scope["method"], path, extra=_names(context))
             if context.status:
                 raise  # The response has begun: nothing can be said any more but to break it off.
-            await _answer_crash(context, send_with_headers)
-        finally:
-            self._record(context, scope)
+            await _answer(context, ApiError(errors.INTERNAL_ERROR), send_once_recorded)
 
-    def _record(self, context: RequestContext, scope: Scope) -> None:
-        milliseconds = round((time.perf_counter() - context.started) * 1000, 2)
-        path = shown(scope["path"])
-        if self.journal.size and not path.startswith(_UNRECORDED):
-            self.journal.record(
-                context.caller.team_id if context.caller else UNMATCHED, _entry(context, scope, path, milliseconds)
-            )
-        # A health check every second would bury everything else.
-        level = logging.DEBUG if path in _HEALTH_PATHS else logging.INFO
-        if _log.isEnabledFor(level):
-            _log.log(
-                level,
-                "%s %s %d",
-                scope["method"],
-                path,
-                context.status,
-                extra={
-                    "method": scope["method"],
-                    "path": path,
-                    "status": context.status,
-                    "duration_ms": milliseconds,
-                    **_names(context),
-                },
-            )
+    async def _recorded(self, context: RequestContext, scope: Scope, path: str, send: Send) -> bool:
+        """Record the request; if the journal is out of reach, answer that instead, and return False."""
+        if not self.journal.size or context.state_lost or path.startswith(_UNRECORDED):
+            return True
+        team_id = context.caller.team_id if context.caller else UNMATCHED
+        try:
+            await self.journal.record(team_id, _entry(context, scope, path))
+        except StateUnavailable as error:
+            _log.error("%s can't be reached: %s", error.what, error.__cause__)
+            await _answer(context, error, send)
+            return False
+        return True
+
+
+def _break(scope: Scope, broken: ConnectionBroken) -> None:
+    connection = scope.get("extensions", {}).get(CONNECTION)
+    if connection is None:
+        raise broken  # Without a socket, a client in the same process sees the exception itself.
+    connection["break"](broken.fault)
+
+
+def _write_log_line(context: RequestContext, scope: Scope, path: str) -> None:
+    # A health check every second would bury everything else.
+    level = logging.DEBUG if path in _HEALTH_PATHS else logging.INFO
+    if _log.isEnabledFor(level):
+        _log.log(
+            level,
+            "%s %s %d",
+            scope["method"],
+            path,
+            context.status,
+            extra={
+                "method": scope["method"],
+                "path": path,
+                "status": context.status,
+                "duration_ms": context.milliseconds(),
+                **_names(context),
+            },
+        )
 
 
 _UNRECORDED = ("/__admin", "/docs", "/openapi.json", *_HEALTH_PATHS)
@@ -138,16 +172,21 @@ def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def _answer_crash(context: RequestContext, send: Send) -> None:
-    context.code = errors.INTERNAL_ERROR.code
-    body = errors.envelope_bytes(ApiError(errors.INTERNAL_ERROR), context.request_id, context.now())
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
+    context.code = error.kind.code
+    body = errors.envelope_bytes(error, context.request_id, context.now())
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def _entry(context: RequestContext, scope: Scope, path: str, milliseconds: float) -> Entry:
+def _entry(context: RequestContext, scope: Scope, path: str) -> Entry:
     caller = context.caller
+    milliseconds = context.milliseconds()
     name = path.rsplit("/", 1)[-1]
     return Entry(
         id=context.request_id,

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cstar_mock import errors
-from cstar_mock.errors import ApiError, StoreUnavailable
+from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
 from cstar_mock.faults import CannedAnswer
 from cstar_mock.http.context import context_of
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("cstar_mock.requests")
 
 def install(app: FastAPI) -> None:
     """Let the application answer every exception with the envelope; crashes are `http.context`'s."""
-    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(RateLimitExceeded, rate_limit_exceeded)
     app.add_exception_handler(CannedAnswer, _canned_answer)
     app.add_exception_handler(HTTPException, _routing_error)
@@ -32,10 +32,12 @@ def _answer(request: Request, error: ApiError) -> Response:
     return Response(body, error.kind.status, error.headers, media_type="application/json")
 
 
-async def _api_error(request: Request, error: Exception) -> Response:
+async def api_error(request: Request, error: Exception) -> Response:
+    """Answer with an error of the catalogue; what can't be reached is logged with its reason."""
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
-    if isinstance(error, StoreUnavailable):
-        _log.error("the store can't be reached: %s", error.__cause__)
+    if isinstance(error, Unavailable):
+        _log.error("%s can't be reached: %s", error.what, error.__cause__)
+        context_of(request.scope).state_lost = isinstance(error, StateUnavailable)
     return _answer(request, error)
 
 

@@ -1,0 +1,212 @@
+"""The state in this process: as fast as it gets, and nobody else's.
+
+Only touched from the event loop, and without an `await` inside, so it needs no lock.
+"""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from limits import RateLimitItemPerSecond
+from limits.storage import Storage
+from slowapi import Limiter
+from starlette.requests import Request
+
+from cstar_mock.faults import ActiveRule, Taken, fails
+from cstar_mock.journal import Entry
+from cstar_mock.rate_limit import Hit
+
+MOST_TEAMS = 1_000
+"""Journals at once; the one that was written to the longest ago goes first."""
+
+MOST_ENTRIES = 100_000
+"""Entries in all journals together, about 180 MB; the one written to the longest ago loses its oldest first."""
+
+# The second in which the present hit is counted. Read once for each, so that the counter and what is told of it
+# can't disagree; limits' own storages would read the wall clock several times.
+_second: ContextVar[int] = ContextVar("second")
+_PURGE_EVERY = 4096
+
+
+class _NamedLimit(RateLimitItemPerSecond):
+    """A limit whose counter has a name of its own: changing the amount does not begin a new window."""
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """Return the counter's name."""
+        return str(identifiers[0])
+
+
+class WindowStorage(Storage):
+    """Counters in memory, on a clock of whole seconds that can be advanced.
+
+    Ended windows are dropped now and then, so that memory follows the number of counters in use.
+    """
+
+    STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        self._windows: dict[str, tuple[int, int]] = {}
+        self._until_purge = _PURGE_EVERY
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """What limits may wrap; memory raises nothing."""
+        return MemoryError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count, in a new window if the last one has ended."""
+        now = _second.get()
+        count, end = self._windows.get(key, (0, 0))
+        if end <= now:
+            count, end = 0, now + expiry
+        self._windows[key] = (count + amount, end)
+        self._until_purge -= 1
+        if not self._until_purge:
+            self._purge()
+        return count + amount
+
+    def get(self, key: str) -> int:
+        """Return the count in the present window."""
+        count, end = self._windows.get(key, (0, 0))
+        return count if end > _second.get() else 0
+
+    def get_expiry(self, key: str) -> float:
+        """Return when the present window ends, in seconds of the same clock."""
+        _, end = self._windows.get(key, (0, 0))
+        return max(end, _second.get())
+
+    def check(self) -> bool:
+        """Memory is always healthy."""
+        return True
+
+    def reset(self) -> int:
+        """Forget all counters."""
+        count = len(self._windows)
+        self._windows.clear()
+        return count
+
+    def clear(self, key: str) -> None:
+        """Forget one counter."""
+        self._windows.pop(key, None)
+
+    def _purge(self) -> None:
+        # Judged by real time: the clocks of other teams are not known here, and can only be ahead of it.
+        self._until_purge = _PURGE_EVERY
+        now = int(time.time())
+        self._windows = {key: window for key, window in self._windows.items() if window[1] > now}
+
+
+class MemoryWindows:
+    """Counters by name: slowapi's fixed-window strategy over a storage of ours.
+
+    No slowapi middleware, decorator or default limit takes part: they skip included routers, read the environment
+    behind our back, and fail open on a string they can't parse (docs/decisions/0003-slowapi.md).
+    """
+
+    def __init__(self) -> None:
+        self._strategy = Limiter(
+            key_func=_never_asked, strategy="fixed-window", storage_uri="cstar-mock-memory://"
+        ).limiter
+
+    async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
+        """Count one hit, in a new window if the last one has ended."""
+        item = _limit(amount, window)
+        now = int(time.time()) + advanced
+        token = _second.set(now)
+        try:
+            within = self._strategy.hit(item, name)
+            end, remaining = self._strategy.get_window_stats(item, name)
+        finally:
+            _second.reset(token)
+        return Hit(within, remaining, int(end), now)
+
+    async def clear(self, names: Iterable[str]) -> None:
+        """Forget counters."""
+        for name in names:
+            self._strategy.clear(_limit(1, 1), name)
+
+
+class MemoryFaultCounts:
+    """Counts by team and rule."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, tuple[int, int]]] = {}
+
+    async def take(self, team_id: str, candidates: Sequence[ActiveRule]) -> Taken | None:
+        """Let the first rule that is not spent decide about one more request; None if all are spent."""
+        counts = self._counts.setdefault(team_id, {})
+        for active in candidates:
+            seen, failed = counts.get(active.id, (0, 0))
+            most = active.rule.fail_request_count
+            if most is None or failed < most:
+                this_one = fails(active.rule, seen)
+                counts[active.id] = seen + 1, failed + this_one
+                return Taken(active, seen, this_one)
+        return None
+
+    async def counts(self, team_id: str) -> Mapping[str, tuple[int, int]]:
+        """Return how many requests each rule of a team has decided about, and how many of them failed."""
+        return self._counts.get(team_id, {})
+
+    async def forget(self, team_id: str, rule_id: str | None = None) -> None:
+        """Forget the counts of a team's rules, or of one of them."""
+        if rule_id is None:
+            self._counts.pop(team_id, None)
+        else:
+            self._counts.get(team_id, {}).pop(rule_id, None)
+
+
+class MemoryJournal:
+    """A ring of entries for each team."""
+
+    def __init__(self, size: int) -> None:
+        """Make an empty journal with rings of `size` entries; 0 keeps nothing."""
+        self.size = size
+        self._rings: OrderedDict[str, deque[Entry]] = OrderedDict()
+        self._total = 0
+
+    async def record(self, team_id: str, entry: Entry) -> None:
+        """Add an entry to a team's ring, in the place of the oldest one if the ring is full."""
+        ring = self._rings.get(team_id)
+        if ring is None:
+            ring = self._rings[team_id] = deque(maxlen=self.size)
+            if len(self._rings) > MOST_TEAMS:
+                self._total -= len(self._rings.popitem(last=False)[1])
+        else:
+            self._rings.move_to_end(team_id)
+        self._total += len(ring) < self.size
+        ring.append(entry)
+        if self._total > MOST_ENTRIES:
+            self._drop_one()
+
+    async def entries(self, team_id: str) -> list[Entry]:
+        """Return a team's entries, the newest first."""
+        return list(reversed(self._rings.get(team_id, ())))
+
+    async def clear(self, team_id: str | None = None) -> None:
+        """Forget a team's entries, or all of them."""
+        if team_id is None:
+            self._rings.clear()
+            self._total = 0
+        else:
+            self._total -= len(self._rings.pop(team_id, ()))
+
+    def _drop_one(self) -> None:
+        oldest, ring = next(iter(self._rings.items()))
+        ring.popleft()
+        self._total -= 1
+        if not ring:
+            del self._rings[oldest]
+
+
+@lru_cache(maxsize=1024)
+def _limit(amount: int, window: int) -> _NamedLimit:
+    return _NamedLimit(amount, window)
+
+
+def _never_asked(request: Request) -> str:
+    raise AssertionError(f"the name is known before slowapi could ask {request.url.path} for it")

@@ -1,0 +1,317 @@
+"""The state in Valkey (or Redis): what several workers, or several hosts, count and record together.
+
+Whatever has to be decided and written at once is one Lua script, and so one round trip that nobody comes between. No
+command is sent twice: a count must not grow by two because an answer was lost.
+"""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic_core import from_json, to_json
+from valkey.asyncio import BlockingConnectionPool, Valkey
+from valkey.exceptions import NoScriptError, ValkeyError
+
+from cstar_mock.errors import StateUnavailable
+from cstar_mock.faults import ActiveRule, Taken, drawn
+from cstar_mock.journal import Entry
+from cstar_mock.rate_limit import Hit
+
+T = TypeVar("T")
+
+_PREFIX = "cstar-mock"
+_MOST_CONNECTIONS = 64
+_DAY = 86_400
+_FAULTS_SECONDS = 30 * _DAY
+_BLOCK = 64
+_PAGE = 1_000
+
+# A host that vanished closes no connection: without probes, each pooled one would cost a request its time-out.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2))
+    if hasattr(socket, name)
+}
+
+
+class Engine:
+    """The connections of one application to its Valkey."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        """Prepare connections; none is opened before the first command.
+
+        Args:
+            url: `valkey://…` or `redis://…`, with TLS `valkeys://…` or `rediss://…`.
+            timeout: seconds that a command may take, waiting for a connection and connecting included.
+
+        Raises:
+            ValueError: the options in the URL's query are not those of a connection.
+        """
+        self._url = url
+        self._timeout = timeout
+        self._client: Valkey | None = None
+        try:
+            self._new_client().connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError, ValkeyError):
+            # The reason might quote a part of the URL.
+            raise ValueError("--state: what follows the `?` is not an option of a connection to Valkey") from None
+
+    async def open(self) -> None:
+        """Keep connections from now on, for the running event loop, until they are closed."""
+        self._client = self._new_client()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def check(self) -> None:
+        """Ask for an answer.
+
+        Raises:
+            StateUnavailable: there is none.
+        """
+        await self.send("PING")
+
+    async def send(self, *command: str | int | bytes) -> Any:
+        """Send a command, and return its answer.
+
+        Raises:
+            StateUnavailable: there is no answer within the time-out, or it is a refusal.
+        """
+        return await self.run(lambda client: client.execute_command(*command))  # type: ignore[no-untyped-call]
+
+    async def run(self, commands: Callable[[Valkey], Awaitable[T]]) -> T:
+        """Send commands that belong together, and return what comes of them.
+
+        Raises:
+            StateUnavailable: there is no answer within the time-out, or it is a refusal.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._client is not None:
+                    return await commands(self._client)
+                # Nobody would close a connection that outlives the command: before `open`, none does.
+                async with self._new_client() as client:
+                    return await commands(client)
+        except TimeoutError:
+            raise StateUnavailable from TimeoutError(f"no answer within {self._timeout:g} s")
+        except (ValkeyError, OSError) as error:
+            raise StateUnavailable from error
+
+    def _new_client(self) -> Valkey:
+        pool = BlockingConnectionPool.from_url(
+            self._url,
+            max_connections=_MOST_CONNECTIONS,
+            timeout=None,  # `run` limits the whole, which costs less than limiting each step
+            socket_timeout=None,
+            socket_keepalive=True,
+            socket_keepalive_options=_KEEPALIVE,
+        )
+        return Valkey.from_pool(pool)
+
+
+class _Script:
+    """A Lua script, sent whole only if the engine does not know it yet."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, engine: Engine, key: str, *arguments: str | int | bytes) -> Any:
+        """Run it on one key, and return its answer.
+
+        Raises:
+            StateUnavailable: there is none.
+        """
+
+        async def run(client: Valkey) -> Any:
+            try:
+                return await client.evalsha(self._digest, 1, key, *arguments)  # type: ignore[arg-type,misc]
+            except NoScriptError:  # nothing was done
+                return await client.eval(self._text, 1, key, *arguments)  # type: ignore[arg-type,misc]
+
+        return await engine.run(run)
+
+
+# The engine's own clock, so that hosts whose clocks differ agree. The key ends with its window: in real time, which
+# the team's clock can only be ahead of.
+_HIT = _Script("""
+local length, advanced = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = tonumber(redis.call('TIME')[1]) + advanced
+local ends = tonumber(redis.call('HGET', KEYS[1], 'ends')) or 0
+if ends <= now then
+  ends = now + length
+  redis.call('HSET', KEYS[1], 'count', 0, 'ends', ends)
+  redis.call('EXPIREAT', KEYS[1], ends - advanced)
+end
+return {redis.call('HINCRBY', KEYS[1], 'count', 1), ends, now}
+""")
+
+
+class ValkeyWindows:
+    """Counters by name: a hash of each, with its count and its window's end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
+        """Count one hit, in a new window if the last one has ended."""
+        count, end, now = await _HIT.run(self._engine, _key("window", name), window, advanced)
+        return Hit(count <= amount, max(0, amount - count), end, now)
+
+    async def clear(self, names: Iterable[str]) -> None:
+        """Forget counters."""
+        keys = [_key("window", name) for name in names]
+        if keys:
+            await self._engine.send("UNLINK", *keys)
+
+
+# For each candidate: id, most failures (-1: any number), passes at first, 1 if every other one fails, and, if chance
+# decides, what it decides from a number on. Returns the candidate, the request's number and whether it fails; without
+# the latter if what chance decides about that number is not known here, and then nothing is counted.
+_TAKE = _Script("""
+for i = 2, #ARGV, 6 do
+  local id, most, passes = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local found = redis.call('HMGET', KEYS[1], id .. '/seen', id .. '/failed')
+  local seen, failed = tonumber(found[1]) or 0, tonumber(found[2]) or 0
+  if most < 0 or failed < most then
+    local fails = '0'
+    if seen >= passes then
+      fails = '1'
+      if ARGV[i + 3] == '0' then
+        local place = seen - tonumber(ARGV[i + 4]) + 1
+        fails = place > 0 and string.sub(ARGV[i + 5], place, place) or ''
+        if fails == '' then return {(i - 2) / 6, seen} end
+      end
+    end
+    redis.call('HSET', KEYS[1], id .. '/seen', seen + 1, id .. '/failed', failed + tonumber(fails))
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
+    return {(i - 2) / 6, seen, tonumber(fails)}
+  end
+end
+return {}
+""")
+
+
+class ValkeyFaultCounts:
+    """Counts by team and rule: a hash for each team."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def take(self, team_id: str, candidates: Sequence[ActiveRule]) -> Taken | None:
+        """Let the first rule that is not spent decide about one more request; None if all are spent.
+
+        One round trip; two if chance decides, as Python draws it, which takes the number first. It takes more only if
+        dozens of other requests come between the two.
+        """
+        key = _key("faults", team_id)
+        draws: dict[int, tuple[int, str]] = {}
+        while True:
+            arguments = [
+                argument
+                for index, active in enumerate(candidates)
+                for argument in _candidate(active, *draws.get(index, (0, "")))
+            ]
+            found = await _TAKE.run(self._engine, key, _FAULTS_SECONDS, *arguments)
+            if not found:
+                return None
+            index, number, *fails = found
+            active = candidates[index]
+            if fails:
+                return Taken(active, number, bool(fails[0]))
+            rule, first = active.rule, number // _BLOCK
+            both = [_drawn_block(rule.seed, float(rule.probability), block) for block in (first, first + 1)]
+            draws[index] = first * _BLOCK, "".join(both)
+
+    async def counts(self, team_id: str) -> Mapping[str, tuple[int, int]]:
+        """Return how many requests each rule of a team has decided about, and how many of them failed."""
+        key = _key("faults", team_id)
+        found: dict[bytes, bytes] = await self._engine.send("HGETALL", key)
+        numbers = {field.decode(): int(value) for field, value in found.items()}
+        rules = {field.rpartition("/")[0] for field in numbers}
+        return {rule: (numbers[f"{rule}/seen"], numbers[f"{rule}/failed"]) for rule in rules}
+
+    async def forget(self, team_id: str, rule_id: str | None = None) -> None:
+        """Forget the counts of a team's rules, or of one of them."""
+        key = _key("faults", team_id)
+        if rule_id is None:
+            await self._engine.send("UNLINK", key)
+        else:
+            await self._engine.send("HDEL", key, f"{rule_id}/seen", f"{rule_id}/failed")
+
+
+def _candidate(active: ActiveRule, first: int, draws: str) -> tuple[str | int, ...]:
+    rule = active.rule
+    most = -1 if rule.fail_request_count is None else rule.fail_request_count
+    return active.id, most, rule.succeed_first, int(rule.probability >= 1), first, draws
+
+
+@lru_cache(maxsize=1024)
+def _drawn_block(seed: int, probability: float, block: int) -> str:
+    numbers = range(block * _BLOCK, (block + 1) * _BLOCK)
+    return "".join("01"[drawn(seed, probability, number)] for number in numbers)
+
+
+_RECORD = _Script("""
+redis.call('LPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+""")
+
+
+class ValkeyJournal:
+    """A list of entries for each team, as JSON; a team that is quiet for a day has none."""
+
+    def __init__(self, engine: Engine, size: int) -> None:
+        """Use lists of `size` entries; 0 keeps nothing."""
+        self.size = size
+        self._engine = engine
+
+    async def record(self, team_id: str, entry: Entry) -> None:
+        """Add an entry to a team's list, in the place of the oldest one if the list is full."""
+        await _RECORD.run(self._engine, _key("journal", team_id), _written(entry), self.size, _DAY)
+
+    async def entries(self, team_id: str) -> list[Entry]:
+        """Return a team's entries, the newest first."""
+        key = _key("journal", team_id)
+        found: dict[str, Entry] = {}
+        for start in range(0, self.size, _PAGE):
+            page = await self._engine.send("LRANGE", key, start, start + _PAGE - 1)
+            # What was recorded between two pages has moved the rest: entries come twice, but none is left out.
+            found |= {entry.id: entry for entry in map(_read, page)}
+            if len(page) < _PAGE:
+                break
+        return list(found.values())
+
+    async def clear(self, team_id: str | None = None) -> None:
+        """Forget a team's entries, or all of them."""
+        if team_id is not None:
+            await self._engine.send("UNLINK", _key("journal", team_id))
+            return
+
+        async def unlink_all(client: Valkey) -> None:
+            keys = [key async for key in client.scan_iter(match=_key("journal", "*"), count=_PAGE)]
+            if keys:
+                await client.unlink(*keys)
+
+        await self._engine.run(unlink_all)
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{_PREFIX}:{kind}:{name}"
+
+
+def _written(entry: Entry) -> bytes:
+    return to_json([getattr(entry, name) for name in Entry.__slots__])
+
+
+def _read(text: bytes) -> Entry:
+    values = dict(zip(Entry.__slots__, from_json(text), strict=True))
+    headers = tuple((name, value) for name, value in values.pop("headers"))
+    return Entry(headers=headers, **values)
