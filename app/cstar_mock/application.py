@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -15,15 +15,19 @@ from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane
 from cstar_mock.control.application import Prefixed, create_control_app
-from cstar_mock.database import Database
+from cstar_mock.control.guard import Guard
+from cstar_mock.database import Database, Limits
 from cstar_mock.faults import FaultCounters
 from cstar_mock.http import errors
-from cstar_mock.http.context import RequestContextMiddleware
+from cstar_mock.http.context import Recorder, RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
 from cstar_mock.journal import Journal
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
+
+if TYPE_CHECKING:
+    from cstar_mock.tracing import Tracing
 
 TITLE = "cStar Analytics API (cstar-mock)"
 DESCRIPTION = """The Analytics API of cStar, answered by cstar-mock from real ticket, customer and CSAT rows.
@@ -47,12 +51,24 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     settings_ = settings_ or settings.load()
     own_database = None
     if database is None:
-        database = own_database = Database(settings_.database)
+        database = own_database = Database(
+            settings_.database,
+            Limits(
+                settings_.database_pool_size,
+                settings_.database_pool_timeout,
+                settings_.database_connect_timeout,
+                settings_.database_statement_timeout or None,
+            ),
+        )
         database.prepare()
+
+    tracing = _tracing(database) if settings_.traces else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if tracing is not None:
+            tracing.close()
         if own_database is not None:
             own_database.close()
 
@@ -80,13 +96,35 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)
-    app.add_middleware(RequestContextMiddleware, journal=journal)
+    monitoring = _monitoring(app, settings_, database) if settings_.metrics else None
+    app.add_middleware(RequestContextMiddleware, journal=journal, monitoring=monitoring)
+    if tracing is not None:
+        app.add_middleware(tracing.middleware)
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))
     app.include_router(pages.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _monitoring(app: FastAPI, settings_: Settings, database: Database) -> Recorder:
+    """Count and serve what happens; the library is imported only where that is wanted."""
+    from cstar_mock.monitoring import Monitoring  # noqa: PLC0415
+
+    monitoring = Monitoring(team_label=settings_.metrics_team_label)
+    database.observe = monitoring.store
+    app.add_middleware(
+        Prefixed, prefix="/metrics", other=Guard(monitoring.app, settings_.metrics_token or settings_.control_token)
+    )
+    return monitoring
+
+
+def _tracing(database: Database) -> "Tracing":
+    """Trace requests and statements; the library is imported only where that is wanted."""
+    from cstar_mock.tracing import Tracing  # noqa: PLC0415
+
+    return Tracing(database.engine)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

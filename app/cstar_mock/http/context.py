@@ -7,6 +7,7 @@ our middleware: it costs microseconds and does not touch bodies.
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller
 
-_HEALTH_PATHS = ("/healthz", "/readyz")
+_HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _ENDPOINTS = frozenset(("overview", "agents", "whoami"))
 _log = logging.getLogger("cstar_mock.requests")
 
@@ -61,12 +62,23 @@ def context_of(scope: Scope) -> RequestContext:
     return context
 
 
+class Recorder(Protocol):
+    """Counts requests, for whoever watches the server."""
+
+    def begun(self) -> None:
+        """Count a request as in progress."""
+
+    def ended(self, context: RequestContext, method: str, path: str, seconds: float) -> None:
+        """Count a request that was answered, or whose connection was broken."""
+
+
 class RequestContextMiddleware:
     """Makes the context, writes its headers, records the request, and answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, journal: Journal, monitoring: Recorder | None = None) -> None:
         self.app = app
         self.journal = journal
+        self.monitoring = monitoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -75,6 +87,8 @@ class RequestContextMiddleware:
             return
         context = RequestContext()
         scope.setdefault("state", {})["context"] = context
+        if self.monitoring is not None:
+            self.monitoring.begun()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -98,13 +112,16 @@ class RequestContextMiddleware:
             self._record(context, scope)
 
     def _record(self, context: RequestContext, scope: Scope) -> None:
-        milliseconds = round((time.perf_counter() - context.started) * 1000, 2)
+        seconds = time.perf_counter() - context.started
+        if self.monitoring is not None:
+            self.monitoring.ended(context, scope["method"], scope["path"], seconds)
+        milliseconds = round(seconds * 1000, 2)
         path = shown(scope["path"])
         if self.journal.size and not path.startswith(_UNRECORDED):
             self.journal.record(
                 context.caller.team_id if context.caller else UNMATCHED, _entry(context, scope, path, milliseconds)
             )
-        # A health check every second would bury everything else.
+        # A health check or a scrape every second would bury everything else.
         level = logging.DEBUG if path in _HEALTH_PATHS else logging.INFO
         if _log.isEnabledFor(level):
             _log.log(
