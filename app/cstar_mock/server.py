@@ -43,6 +43,7 @@ GRACE_SECONDS = 4
 _READY_SECONDS = 60
 _RETRY_SECONDS = 0.2
 _QUEUE_SECONDS = 1
+_HUNG_SECONDS = 30
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _log = logging.getLogger("cstar_mock.server")
 
@@ -244,7 +245,24 @@ def _serve_here(
 
 
 class _Worker(multiprocess.Process):
-    """A worker that ends as gracefully as a server alone."""
+    """A worker that ends as gracefully as a server alone, and may take its time to start on a busy machine."""
+
+    _asked: float | None = None
+
+    def is_alive(self, timeout: float = 5) -> bool:  # noqa: ARG002  (uvicorn's own waits, and sees no signal then)
+        """Whether the worker runs, and has answered within half a minute."""
+        if not self.process.is_alive():
+            return False
+        try:
+            if self._asked is None:
+                self.parent_conn.send(b"ping")
+                self._asked = time.monotonic()
+            elif self.parent_conn.poll(0):
+                self.parent_conn.recv()
+                self._asked = None
+        except (OSError, EOFError):
+            return False
+        return self._asked is None or time.monotonic() - self._asked < _HUNG_SECONDS
 
     @property
     def server(self) -> uvicorn.Server:
