@@ -10,7 +10,15 @@ import platform
 import re
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -33,6 +41,7 @@ class Monitoring:
     """The metrics of one application."""
 
     def __init__(self, *, team_label: bool) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the text, and nobody reads them
         self._registry = CollectorRegistry()
         self._folder = os.environ.get(FOLDER_VARIABLE)
         self._team_label = team_label
