@@ -14,7 +14,7 @@ from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane
-from cstar_mock.control.application import Prefixed, create_control_app
+from cstar_mock.control.application import NO_TELEMETRY, Prefixed, create_control_app
 from cstar_mock.control.guard import Guard
 from cstar_mock.database import Database, Limits
 from cstar_mock.faults import FaultCounters
@@ -80,6 +80,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY if tracing is None else tracing.telemetry,
     )
     journal = Journal(settings_.journal_size)
     app.state.services = Services(
@@ -98,8 +99,6 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     app.add_middleware(ApiCORSMiddleware)
     monitoring = _monitoring(app, settings_, database) if settings_.metrics else None
     app.add_middleware(RequestContextMiddleware, journal=journal, monitoring=monitoring)
-    if tracing is not None:
-        app.add_middleware(tracing.middleware)
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry: a span for each request, and one for each statement in it.
+"""Traces by OpenTelemetry: a span for each request, which FastAPI makes, and one for each statement in it.
 
 Imported only with the setting `traces`, as it needs the extra `opentelemetry`. Where spans go is OpenTelemetry's own
 business: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME` and the rest of its variables. No key leaves the process:
@@ -6,11 +6,10 @@ whatever a span says is redacted before it is handed to the exporter.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -18,15 +17,11 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
-from starlette.types import ASGIApp, Scope
 
 from cstar_mock import VERSION
-from cstar_mock.http.routes import method_of, route_of
 from cstar_mock.redaction import redacted
 
-_WATCHERS = "/healthz$,/readyz$,/metrics$"
-_NEVER_SHOWN = [".*authorization.*", ".*cookie.*"]
-"""Headers that are left out, though `OTEL_…` variables ask for them: a control token has no form to know it by."""
+_WATCHERS = ("/healthz", "/readyz", "/metrics")
 
 
 class RedactingExporter(SpanExporter):
@@ -67,16 +62,17 @@ class Tracing:
         event.listen(engine, "after_cursor_execute", self._statement_ends)
         event.listen(engine, "handle_error", self._statement_fails)
 
-    def middleware(self, app: ASGIApp) -> ASGIApp:
-        """Return an application that makes a span of each request, except those of whoever watches the server."""
-        return OpenTelemetryMiddleware(
-            app,
-            excluded_urls=_WATCHERS,
-            default_span_details=_details,
-            tracer_provider=self._provider,
-            exclude_spans=["receive", "send"],
-            http_capture_headers_sanitize_fields=_NEVER_SHOWN,
-        )
+    @property
+    def telemetry(self) -> TelemetryConfig:
+        """What FastAPI is to do: a span for each request, except those of whoever watches the server."""
+        return {
+            "tracer_provider": self._provider,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+            "exclude": lambda scope: scope.get("path") in _WATCHERS,
+        }
 
     def close(self) -> None:
         """Send what has not been sent yet."""
@@ -116,10 +112,6 @@ class Tracing:
             # The exception's own text may have the statement's parameters in it.
             span.set_status(StatusCode.ERROR, type(failure.original_exception).__name__)
             span.end()
-
-
-def _details(scope: Scope) -> tuple[str, dict[str, Any]]:
-    return f"{method_of(scope['method'])} {route_of(scope['path'])}", {}
 
 
 def _redacted_span(span: ReadableSpan) -> ReadableSpan:

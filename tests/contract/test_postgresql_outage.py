@@ -8,9 +8,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
@@ -31,24 +31,27 @@ class Engine:
         self.server = get_server(str(folder), cleanup_mode="stop")
         self.url = self.server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
-    def family(self) -> list[psutil.Process]:
-        """Return its processes."""
-        pid = self.server.get_pid()
-        assert pid is not None
-        main = psutil.Process(pid)
-        return [main, *main.children(recursive=True)]
+    def family(self) -> list[int]:
+        """Return the ids of its processes."""
+        main = self.server.get_pid()
+        children = subprocess.run(["pgrep", "-P", str(main)], capture_output=True, text=True, check=True).stdout
+        return [main, *map(int, children.split())]
 
     def kill(self) -> None:
         """End it as a crash does."""
-        family = self.family()
-        for process in family:
-            process.kill()
-        psutil.wait_procs(family, 10)
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def start(self) -> None:
-        """Start it again."""
-        self.server._postmaster_info = None  # noqa: SLF001  (it knows no crashes)
-        self.server.ensure_postgres_running()
+        """Start it again; it refuses as long as a process of the old one is on its way out."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.server.ensure_postgres_running()
+            except subprocess.SubprocessError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
 
 @pytest.fixture(scope="module", name="engine")
@@ -168,15 +171,15 @@ def test_a_frozen_server_is_given_up_and_closing_does_not_wait_for_it(engine: En
     async def ask() -> None:
         assert await database.read(one) == 1
         family = engine.family()
-        for process in family:
-            process.send_signal(signal.SIGSTOP)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailable):
                 await database.read(one)
             database.close()
         finally:
-            for process in family:
-                process.send_signal(signal.SIGCONT)
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
 
     asyncio.run(ask())
 
