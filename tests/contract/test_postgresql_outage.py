@@ -33,7 +33,7 @@ class Engine:
 
     def family(self) -> list[int]:
         """Return the ids of its processes."""
-        main = self.server.get_pid()
+        main = int(self.server.get_pid() or 0)
         children = subprocess.run(["pgrep", "-P", str(main)], capture_output=True, text=True, check=True).stdout
         return [main, *map(int, children.split())]
 
