@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,10 +66,12 @@ def _runs(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module", name="engine")
-def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = Engine(tmp_path_factory.mktemp("outage"))
-    yield engine
-    engine.server.cleanup()
+def _engine() -> Iterator[Engine]:
+    # Each start of pytest closes its own folder to other users, and a PostgreSQL that starts again is one.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        engine = Engine(Path(folder))
+        yield engine
+        engine.server.cleanup()
 
 
 @pytest.fixture(name="database")
