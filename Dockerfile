@@ -9,7 +9,7 @@ COPY app app
 COPY migrations migrations
 COPY seed seed
 RUN mkdir /wheel \
- && uv export --quiet --frozen --no-dev --no-emit-project --extra postgresql --extra valkey --output-file /wheel/requirements.txt \
+ && uv export --quiet --frozen --no-dev --no-emit-project --all-extras --no-extra pytest --output-file /wheel/requirements.txt \
  && pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheel .
 
 FROM python:3.13-slim

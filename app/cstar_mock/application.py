@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -14,16 +14,20 @@ from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane
-from cstar_mock.control.application import Prefixed, create_control_app
-from cstar_mock.database import Database
+from cstar_mock.control.application import NO_TELEMETRY, Prefixed, create_control_app
+from cstar_mock.control.guard import Guard
+from cstar_mock.database import Database, Limits
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import errors
-from cstar_mock.http.context import RequestContextMiddleware
+from cstar_mock.http.context import Recorder, RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
 from cstar_mock.state import create_state
+
+if TYPE_CHECKING:
+    from cstar_mock.tracing import Tracing
 
 TITLE = "cStar Analytics API (cstar-mock)"
 DESCRIPTION = """The Analytics API of cStar, answered by cstar-mock from real ticket, customer and CSAT rows.
@@ -49,14 +53,26 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     state = create_state(settings_)
     own_database = None
     if database is None:
-        database = own_database = Database(settings_.database)
+        database = own_database = Database(
+            settings_.database,
+            Limits(
+                settings_.database_pool_size,
+                settings_.database_pool_timeout,
+                settings_.database_connect_timeout,
+                settings_.database_statement_timeout or None,
+            ),
+        )
         database.prepare()
+
+    tracing = _tracing(database) if settings_.traces else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await state.open()
         yield
         await state.close()
+        if tracing is not None:
+            tracing.close()
         if own_database is not None:
             own_database.close()
 
@@ -68,6 +84,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY if tracing is None else tracing.telemetry,
     )
     app.state.services = Services(
         settings=settings_,
@@ -78,22 +95,38 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         state=state,
         key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, state.windows),
     )
+    token_guesses = GuessLimiter("token", settings_.unauthorized_limit or 0, state.windows)
     if settings_.control:
-        control = create_control_app(
-            app.state.services,
-            settings_.control_token,
-            GuessLimiter("control token", settings_.unauthorized_limit or 0, state.windows),
-        )
+        control = create_control_app(app.state.services, settings_.control_token, token_guesses)
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)
-    app.add_middleware(RequestContextMiddleware, journal=state.journal)
+    monitoring = _monitoring(app, settings_, database, token_guesses) if settings_.metrics else None
+    app.add_middleware(RequestContextMiddleware, journal=state.journal, monitoring=monitoring)
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))
     app.include_router(pages.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _monitoring(app: FastAPI, settings_: Settings, database: Database, guesses: GuessLimiter) -> Recorder:
+    """Count and serve what happens; the library is imported only where that is wanted."""
+    from cstar_mock.monitoring import Monitoring  # noqa: PLC0415
+
+    monitoring = Monitoring(team_label=settings_.metrics_team_label)
+    database.observe = monitoring.store
+    token = settings_.metrics_token or settings_.control_token
+    app.add_middleware(Prefixed, prefix="/metrics", other=Guard(monitoring.app, token, guesses))
+    return monitoring
+
+
+def _tracing(database: Database) -> "Tracing":
+    """Trace requests and statements; the library is imported only where that is wanted."""
+    from cstar_mock.tracing import Tracing  # noqa: PLC0415
+
+    return Tracing(database.engine)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -2,17 +2,25 @@
 
 Work is a plain function of a connection. On SQLite it runs on the event loop itself: it takes microseconds,
 never waits for a network, and, as it can't await, no other handler runs inside its transaction. On PostgreSQL
-it runs in a worker thread. Callers can't tell the difference.
+it runs in one of as many threads as there are connections. Callers can't tell the difference.
 """
 
 import asyncio
+import os
+import select
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import ClauseElement, Connection, Dialect, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
@@ -42,11 +50,34 @@ class SchemaOutdated(Exception):
     """The database has no schema, or not the newest; `cstar-mock db upgrade` brings it up to date."""
 
 
-class Database:
-    """A SQLite or PostgreSQL database, by its SQLAlchemy URL."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of PostgreSQL to take, and how long to wait for it; SQLite needs none of them.
 
-    def __init__(self, url: str) -> None:
+    Attributes:
+        pool_size: connections, and threads that work on them.
+        pool_timeout: seconds to wait for one of them to be free.
+        connect_timeout: seconds to wait for a new connection.
+        statement_timeout: seconds that a statement may take; None for any time, as loading and migrating need.
+    """
+
+    pool_size: int = 10
+    pool_timeout: float = 5
+    connect_timeout: int = 3
+    statement_timeout: float | None = None
+
+
+class Database:
+    """A SQLite or PostgreSQL database, by its SQLAlchemy URL.
+
+    Attributes:
+        observe: called with `read` or `write` and the seconds that the work took, if somebody wants to know.
+    """
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
         self.url = make_url(url)
+        self.limits = limits or Limits()
+        self.observe: Callable[[str, float], None] | None = None
         self.embedded = self.url.get_backend_name() == "sqlite"
         if self.embedded:
             in_memory = self.url.database in {None, "", ":memory:"}
@@ -60,7 +91,19 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_immediate_if_writing)
         else:
-            self.engine = create_engine(self.url, pool_pre_ping=True)
+            self.engine = create_engine(
+                self.url,
+                pool_size=self.limits.pool_size,
+                max_overflow=0,
+                pool_timeout=self.limits.pool_timeout,
+                connect_args=_connect_args(self.limits, str(self.url.query.get("options", ""))),
+            )
+            event.listen(self.engine, "connect", lambda driver, _record: self._connections.add(driver))
+            event.listen(self.engine, "checkout", _refuse_if_closed)
+        self._connections: WeakSet[Any] = WeakSet()
+        self._threads: ThreadPoolExecutor | None = None
+        # A statement is a transaction of its own, which spares two of three round trips; on SQLite it is anyway.
+        self._committed = self.engine if self.embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = self.engine.execution_options(**{_WRITE: True})
         self._reader: Connection | None = None
         self._writes = 0
@@ -73,7 +116,11 @@ class Database:
         """
         if self.embedded:
             return self.read_now(work, *args, **kwargs)
-        return await asyncio.to_thread(partial(self.read_now, work, *args, **kwargs))
+        # A server that is frozen, but whose machine still acknowledges what it is sent, never fails by itself. What is
+        # written has no such limit: many statements may take their time, and their fate would not be known.
+        limits = self.limits
+        most = None if limits.statement_timeout is None else limits.pool_timeout + limits.statement_timeout
+        return await self._in_thread(partial(self.read_now, work, *args, **kwargs), most)
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction, committed if it returns and rolled back if it raises.
@@ -83,13 +130,39 @@ class Database:
         """
         if self.embedded:
             return self.write_now(work, *args, **kwargs)
-        return await asyncio.to_thread(partial(self.write_now, work, *args, **kwargs))
+        return await self._in_thread(partial(self.write_now, work, *args, **kwargs))
+
+    async def _in_thread(self, call: Callable[[], T], most_seconds: float | None = None) -> T:
+        if self._threads is None:
+            # More threads than connections would only wait for one, each with a request that could be refused.
+            self._threads = ThreadPoolExecutor(self.limits.pool_size, "cstar-mock-database")
+        # The trace that a statement belongs to is in the context.
+        future = self._threads.submit(copy_context().run, call)
+        # Cancelling does nothing any more once a thread has begun.
+        patience = asyncio.get_running_loop().call_later(self.limits.pool_timeout, future.cancel)
+        try:
+            async with asyncio.timeout(most_seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise StoreUnavailable from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise StoreUnavailable from error
+        finally:
+            patience.cancel()
 
     def read_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `read` does, for callers without an event loop."""
+        if self.observe is not None:
+            return self._observed("read", partial(self._read, work, *args, **kwargs))
+        return self._read(work, *args, **kwargs)
+
+    def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with _unreachable_is_unavailable():
             if not self.embedded:
-                with self.engine.connect() as connection:
+                with self._committed.connect() as connection:
                     return work(connection, *args, **kwargs)
             # One connection is kept for reading: no transaction is open on it between two statements, so it always
             # sees what was last committed, and taking one from the pool would cost more than most statements do.
@@ -97,6 +170,19 @@ class Database:
 
     def write_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `write` does, for callers without an event loop."""
+        if self.observe is not None:
+            return self._observed("write", partial(self._write, work, *args, **kwargs))
+        return self._write(work, *args, **kwargs)
+
+    def _observed(self, operation: str, call: Callable[[], T]) -> T:
+        assert self.observe is not None  # noqa: S101  (asked by the callers)
+        began = time.perf_counter()
+        try:
+            return call()
+        finally:
+            self.observe(operation, time.perf_counter() - began)
+
+    def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with _unreachable_is_unavailable():
             try:
                 with self._writer.begin() as connection:
@@ -141,11 +227,18 @@ class Database:
         return self._reader
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also those that work still waits on: a process can't end before its threads."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self.engine.dispose()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+        for driver in list(self._connections):
+            if not driver.closed:
+                with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as wire:
+                    wire.shutdown(socket.SHUT_RDWR)
 
 
 class Prepared:
@@ -199,6 +292,30 @@ def _unreachable_is_unavailable() -> Iterator[None]:
         if error.connection_invalidated or getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE:
             raise StoreUnavailable from error
         raise
+
+
+def _connect_args(limits: Limits, options: str) -> dict[str, Any]:
+    """Return what every new connection to PostgreSQL is opened with."""
+    arguments: dict[str, Any] = {"connect_timeout": limits.connect_timeout}
+    if limits.statement_timeout is not None:
+        milliseconds = round(limits.statement_timeout * 1000)
+        # The server ends a statement that takes too long; a server that has vanished can't, and the kernel gives up.
+        arguments |= {
+            "options": f"{options} -c statement_timeout={milliseconds}".strip(),
+            "keepalives_idle": max(1, milliseconds // 2000),
+            "keepalives_interval": 1,
+            "tcp_user_timeout": milliseconds,
+        }
+    return arguments
+
+
+def _refuse_if_closed(driver: Any, _record: object, _proxy: object) -> None:
+    # An idle connection has nothing to read, unless the server has said goodbye or is gone. Asking the kernel costs no
+    # round trip, as a ping before each use would; one that is found closed takes all older ones along.
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise InvalidatePoolError
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -1,5 +1,6 @@
 """What the server answers besides the API: health for machines, documents for people."""
 
+import asyncio
 from pathlib import Path
 
 import fastapi_offline
@@ -11,8 +12,12 @@ from cstar_mock import VERSION
 from cstar_mock.api.dependencies import services_of
 from cstar_mock.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
+from cstar_mock.http.protocol import DRAINING
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
+
+_READY_SECONDS = 2
+"""How long the store may take to answer; whoever asks for readiness rarely waits longer."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,10 +36,13 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: 200, or 503 while the store or the shared state can't be reached."""
+    """Say whether requests can be served: 200; 503 while an engine can't be reached or the server is on its way out."""
+    if request.scope["state"].get(DRAINING):
+        return JSONResponse({"status": "draining"}, 503)
     try:
-        await services_of(request).database.read(_ask)
-    except StoreUnavailable:
+        async with asyncio.timeout(_READY_SECONDS):
+            await services_of(request).database.read(_ask)
+    except (StoreUnavailable, TimeoutError):
         return JSONResponse({"status": "unavailable", "store": "unreachable"}, 503)
     try:
         await services_of(request).state.check()

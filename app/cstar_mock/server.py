@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
+import logging
 import os
 import secrets
+import select
 import signal
 import socket
+import struct
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -20,15 +25,16 @@ from typing import Any
 import uvicorn
 from pydantic import SecretStr
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
 from cstar_mock.control.guard import is_loopback
-from cstar_mock.database import Database
+from cstar_mock.database import Database, Limits
 from cstar_mock.datasets import format as dataset_format
 from cstar_mock.datasets.load import LoadedTeam, load
-from cstar_mock.http.protocol import Protocol
+from cstar_mock.errors import StoreUnavailable
+from cstar_mock.http.protocol import DRAINING, Protocol
 from cstar_mock.settings import ENV_PREFIX, Settings
 from cstar_mock.state import create_state
 
@@ -37,6 +43,11 @@ GRACE_SECONDS = 4
 
 _READY_SECONDS = 60
 _UNAUTHORIZED_LIMIT = 100
+_RETRY_SECONDS = 0.2
+_QUEUE_SECONDS = 1
+_HUNG_SECONDS = 30
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_log = logging.getLogger("cstar_mock.server")
 
 
 class CannotListen(Exception):
@@ -87,7 +98,7 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         DatasetError: a data set can't be loaded.
         SchemaOutdated: the database needs `cstar-mock db upgrade`.
         StateUnavailable: the shared state can't be reached.
-        StoreUnavailable: the database can't be reached.
+        StoreUnavailable: the database could not be reached for `startup_timeout` seconds.
     """
     logs.configure(settings.log_format, settings.log_level)
     if settings.ready_file is not None:
@@ -96,9 +107,10 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     if not is_loopback(settings.host):
         settings = _guarded(settings)
     listener = _listen(settings.host, settings.port)
-    database = Database(settings.database)
+    # Loading has no time-out for a statement; requests do.
+    database = Database(settings.database, Limits(connect_timeout=settings.database_connect_timeout))
     try:
-        database.prepare()
+        _prepare(database, settings.startup_timeout)
         if settings.state is not None:
             asyncio.run(create_state(settings).check())
         teams = load_datasets(database, settings.datasets)
@@ -111,10 +123,11 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
                 write_ready_file(settings.ready_file, announcement)
             announce(announcement)
 
-        if settings.workers == 1:
-            _serve_here(settings, database, listener, ready)
-        else:
+        if not database.embedded or settings.workers > 1:
             database.close()
+        if settings.workers == 1:
+            _serve_here(settings, database if database.embedded else None, listener, ready)
+        else:
             _serve_by_workers(settings, listener, announcement.url, ready)
     finally:
         listener.close()
@@ -131,6 +144,23 @@ def _guarded(settings: Settings) -> Settings:
     if settings.unauthorized_limit is None:
         update["unauthorized_limit"] = _UNAUTHORIZED_LIMIT
     return settings.model_copy(update=update)
+
+
+def _prepare(database: Database, seconds: float) -> None:
+    """Wait for a database that can't be reached yet, as it starts at the same time as we do; a file never does."""
+    deadline = time.monotonic() + (0 if database.embedded else seconds)
+    waiting = False
+    while True:
+        try:
+            return database.prepare()
+        except StoreUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not waiting:
+                reason = str(getattr(error.__cause__, "orig", "")).strip().splitlines() or ["no answer"]
+                _log.warning("waiting up to %g s for the database: %s", seconds, reason[0])
+                waiting = True
+            time.sleep(_RETRY_SECONDS)
 
 
 def load_datasets(
@@ -173,8 +203,21 @@ class _Server(uvicorn.Server):
         self.ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in sockets or ():
+            _let_in(listener)
         await super().startup(sockets)
         self.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Closing a listener resets the connections that the kernel has accepted and we have not: so first nobody new is
+        # let in, then the queue is emptied.
+        self.lifespan.state[DRAINING] = True
+        for listener in sockets or ():
+            _keep_out(listener)
+            deadline = time.monotonic() + _QUEUE_SECONDS
+            while _has_waiting(listener) and time.monotonic() < deadline:  # noqa: ASYNC110  (the queue is the kernel's)
+                await asyncio.sleep(0.005)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -190,23 +233,85 @@ class _Server(uvicorn.Server):
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-def _serve_here(settings: Settings, database: Database, listener: socket.socket, ready: Callable[[], None]) -> None:
+def _keep_out(listener: socket.socket) -> None:
+    """Let the kernel drop whoever would connect, without closing what is connected already (Linux)."""
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # a packet filter of one instruction: return 0
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop)))
+
+
+def _let_in(listener: socket.socket) -> None:
+    """Undo `_keep_out`, in case a worker was ended alone: the others listen on the same socket."""
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def _has_waiting(listener: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _serve_here(
+    settings: Settings, database: Database | None, listener: socket.socket, ready: Callable[[], None]
+) -> None:
     config = _config(create_app(settings, database), settings)
     _Server(config, ready).run([listener])
+
+
+class _Worker(multiprocess.Process):
+    """A worker that ends as gracefully as a server alone, and may take its time to start on a busy machine."""
+
+    _asked: float | None = None
+
+    def is_alive(self, timeout: float = 5) -> bool:  # noqa: ARG002  (uvicorn's own waits, and sees no signal then)
+        """Whether the worker runs, and has answered within half a minute."""
+        if not self.process.is_alive():
+            return False
+        try:
+            if self._asked is None:
+                self.parent_conn.send(b"ping")
+                self._asked = time.monotonic()
+            elif self.parent_conn.poll(0):
+                self.parent_conn.recv()
+                self._asked = None
+        except (OSError, EOFError):
+            return False
+        return self._asked is None or time.monotonic() - self._asked < _HUNG_SECONDS
+
+    @property
+    def server(self) -> uvicorn.Server:
+        if self._server is None:
+            self._server = _Server(self.config, ready=lambda: None)
+        return self._server
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's supervisor, which ends all workers at the same time and never one alone."""
+
+    handle_hup = handle_ttin = handle_ttou = None  # type: ignore[assignment]  # as if it had none
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            _keep_out(listener)
+        super().terminate_all()
 
 
 def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, ready: Callable[[], None]) -> None:
     # Workers are fresh processes: they read the settings from the environment.
     for name, value in settings.model_dump(mode="json", exclude_none=True, exclude={"dataset"}).items():
-        os.environ[ENV_PREFIX + name.upper()] = str(value)
-    if settings.control_token is not None:
-        os.environ[f"{ENV_PREFIX}CONTROL_TOKEN"] = settings.control_token.get_secret_value()
-    if settings.state is not None:
-        os.environ[f"{ENV_PREFIX}STATE"] = settings.state.get_secret_value()
+        secret = getattr(settings, name)
+        os.environ[ENV_PREFIX + name.upper()] = (
+            secret.get_secret_value() if isinstance(secret, SecretStr) else str(value)
+        )
     config = _config("cstar_mock.server:create_worker_app", settings)
-    supervisor = Multiprocess(config, [listener])
-    threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
-    supervisor.run()
+    multiprocess.Process = _Worker  # type: ignore[misc]  # Multiprocess leaves no other way to choose it
+    with tempfile.TemporaryDirectory(prefix="cstar-mock-metrics-") as folder:
+        # The library for metrics reads it; an older one from outside would have the numbers of another run.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        supervisor = _Supervisor(config, [listener])
+        threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
+        supervisor.run()
 
 
 def create_worker_app() -> ASGIApp:
@@ -228,6 +333,7 @@ def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws="none",
         http=Protocol,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
     )
 
 

@@ -5,6 +5,8 @@ wins over the variable, the variable over the default.
 """
 
 import difflib
+import importlib.util
+import ipaddress
 import os
 import re
 from collections.abc import Collection
@@ -57,6 +59,24 @@ class Settings(BaseSettings):
         IN_MEMORY,
         description="Where the rows are: `sqlite://` (in memory), `sqlite:///FILE` or `postgresql://…`.",
     )
+    database_pool_size: int = Field(
+        10, ge=1, le=1000, description="PostgreSQL: connections of each worker, and threads that work on them."
+    )
+    database_pool_timeout: float = Field(
+        5, gt=0, le=3600, description="PostgreSQL: seconds to wait for a free connection before answering 503."
+    )
+    database_connect_timeout: int = Field(
+        3, ge=2, le=3600, description="PostgreSQL: seconds to wait for a new connection before answering 503."
+    )
+    database_statement_timeout: float = Field(
+        10,
+        ge=0,
+        le=86400,
+        description="PostgreSQL: seconds that a statement may take before its request is answered 503; 0: any.",
+    )
+    startup_timeout: float = Field(
+        30, ge=0, le=86400, description="PostgreSQL: seconds to wait at the start for a database that can't be reached."
+    )
     dataset: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description=f"Data set to load at the start, a name or a YAML file; repeatable (in the environment: "
@@ -106,6 +126,21 @@ class Settings(BaseSettings):
         description="Wrong keys, and wrong control tokens, a minute from one address; then it has to wait (429). "
         "0 for any number. Default: 0 on a loopback address, 100 elsewhere.",
     )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks, "
+        "separated by commas; `*` for any.",
+    )
+    metrics: bool = Field(False, description="Serve metrics for Prometheus under `/metrics`; needs an extra.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for `/metrics`. Default: what the control API asks for."
+    )
+    metrics_team_label: bool = Field(
+        False, description="Count requests by team, too: the slugs of the first 100 teams, `other` for the rest."
+    )
+    traces: bool = Field(
+        False, description="Send traces by OpenTelemetry, as the `OTEL_…` variables say; needs an extra."
+    )
     ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
     log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
@@ -117,7 +152,7 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("control_token")
+    @field_validator("control_token", "metrics_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         # An exported but empty variable means that there is none.
@@ -153,6 +188,23 @@ class Settings(BaseSettings):
             raise ValueError("use sqlite:// (in memory), sqlite:///FILE or postgresql://USER@HOST/NAME")
         return value
 
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in value.split(","):
+            # uvicorn would take a mistyped one for the name of a socket, and trust nobody without a word.
+            if network.strip() not in {"", "*"}:
+                ipaddress.ip_network(network.strip(), strict=False)
+        return value
+
+    @model_validator(mode="after")
+    def _extras_are_there(self) -> Self:
+        if self.metrics and not _installed("prometheus_client"):
+            raise ValueError("metrics: they need an extra: pip install 'cstar-mock[metrics]'")
+        if self.traces and not _installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("traces: they need an extra: pip install 'cstar-mock[opentelemetry]'")
+        return self
+
     @field_validator("ready_file")
     @classmethod
     def _in_a_folder(cls, value: Path | None) -> Path | None:
@@ -187,6 +239,13 @@ class Settings(BaseSettings):
     def datasets(self) -> tuple[str, ...]:
         """The data sets to load at the start."""
         return self.dataset or ((DOCUMENTED,) if self.in_memory else ())
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
 
 
 class SettingsError(ValueError):
@@ -230,6 +289,6 @@ def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
         where = (
             f"--{name.replace('_', '-')}" if name in options else f"the environment variable {ENV_PREFIX}{name.upper()}"
         )
-        value = "" if name in {"database", "control_token", "state"} else f" {problem['input']!r}"
+        value = "" if name in {"database", "control_token", "metrics_token", "state"} else f" {problem['input']!r}"
         sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")
     return sentences

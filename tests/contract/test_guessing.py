@@ -27,8 +27,9 @@ def _api(make_api: MakeApi) -> Api:
 def _later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that are added to the clock of the limiter."""
     ahead = [0.0]
-    real = time.monotonic
-    monkeypatch.setattr("cstar_mock.guessing.time.monotonic", lambda: real() + ahead[0])
+    for clock in ("monotonic", "time"):
+        real = getattr(time, clock)
+        monkeypatch.setattr(time, clock, lambda real=real: real() + ahead[0])
     return ahead
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -232,15 +233,45 @@ def test_the_commands_give_what_is_shown(tmp_path: Path, page: Path) -> None:
         assert re.fullmatch(pattern, output.strip(), re.DOTALL), f"$ {command}\n{output}"
 
 
-def test_the_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
-    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["cstar-mock"]
+def compose(name: str) -> dict[str, Any]:
+    """Return the services of a compose file."""
+    services: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())["services"]
+    return services
+
+
+KNOWN_VARIABLES = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_the_simple_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
+    service = compose("compose.simple.yaml")["cstar-mock"]
     assert service["ports"] == ["127.0.0.1:27827:27827"]
     assert service["read_only"] is True
     assert service["environment"]["CSTAR_MOCK_DATABASE"].removeprefix("sqlite:///").startswith("/data/")
-    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
-    assert set(service["environment"]) <= known
+    assert set(service["environment"]) <= KNOWN_VARIABLES
     # A name without a value is taken from the shell that calls compose, and left out if it is not set there.
     assert service["environment"]["CSTAR_MOCK_CONTROL_TOKEN"] is None
+
+
+@pytest.mark.parametrize("name", compose("compose.yaml"))
+def test_every_service_of_the_sandbox_is_hardened(name: str) -> None:
+    service = compose("compose.yaml")[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("ports", []) == (["127.0.0.1:27827:8080"] if name == "nginx" else [])
+    for variable, value in service.get("environment", {}).items():
+        assert not variable.startswith(ENV_PREFIX) or variable in KNOWN_VARIABLES
+        if any(word in variable for word in ("PASSWORD", "TOKEN", "DATABASE", "STATE")):
+            assert re.search(r"\$\{\w+:\?", value), f"{variable} has a value, or a default"
+
+
+def test_nginx_publishes_the_api_and_nothing_else() -> None:
+    text = (ROOT / "deploy/nginx.conf").read_text()
+    closed = re.findall(r"location (\S+) \{\s*return 404;\s*\}", text)
+    assert closed == ["/__admin", "/metrics"]
+    replicas = [name for name in compose("compose.yaml") if name.startswith("replica-")]
+    port = Settings.model_fields["port"].default
+    assert re.findall(r"^\s*server (\S+) max_fails", text, re.MULTILINE) == [f"{name}:{port}" for name in replicas]
 
 
 def test_the_dockerfile_serves_on_its_exposed_port() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
 from starlette.responses import HTMLResponse
 from starlette.routing import Match
@@ -25,6 +26,9 @@ DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 
 A test takes a team of its own; the team has its own keys, rows, clock, faults, limits and journal, so tests that run
 side by side do not touch each other. Errors are problem+json (RFC 9457)."""
+
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI would send spans with query strings, and so keys, to whatever provider is in the process."""
 
 _STARTED = time.monotonic()
 
@@ -114,6 +118,7 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     app.state.services = services
     problems.install(app)

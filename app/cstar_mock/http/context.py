@@ -7,6 +7,7 @@ our middleware: it costs microseconds and does not touch bodies.
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller
 
-_HEALTH_PATHS = ("/healthz", "/readyz")
+_HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _ENDPOINTS = frozenset(("overview", "agents", "whoami"))
 _log = logging.getLogger("cstar_mock.requests")
 
@@ -56,9 +57,13 @@ class RequestContext:
         """Return the team's present instant, or real time as long as no team is known."""
         return (self.caller.clock if self.caller else REAL_TIME).now()
 
-    def milliseconds(self) -> float:
+    def seconds(self) -> float:
         """Return how long the request has taken so far."""
-        return round((time.perf_counter() - self.started) * 1000, 2)
+        return time.perf_counter() - self.started
+
+    def milliseconds(self) -> float:
+        """Return how long the request has taken so far, in milliseconds."""
+        return round(self.seconds() * 1000, 2)
 
 
 def context_of(scope: Scope) -> RequestContext:
@@ -67,12 +72,23 @@ def context_of(scope: Scope) -> RequestContext:
     return context
 
 
+class Recorder(Protocol):
+    """Counts requests, for whoever watches the server."""
+
+    def begun(self) -> None:
+        """Count a request as in progress."""
+
+    def ended(self, context: RequestContext, method: str, path: str, seconds: float) -> None:
+        """Count a request that was answered, or whose connection was broken."""
+
+
 class RequestContextMiddleware:
     """Makes the context, writes its headers, records the request, and answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, journal: Journal, monitoring: Recorder | None = None) -> None:
         self.app = app
         self.journal = journal
+        self.monitoring = monitoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -81,10 +97,14 @@ class RequestContextMiddleware:
             return
         context = RequestContext()
         scope.setdefault("state", {})["context"] = context
+        if self.monitoring is not None:
+            self.monitoring.begun()
         path = shown(scope["path"])
         try:
             await self._serve(context, path, scope, receive, send)
         finally:
+            if self.monitoring is not None:
+                self.monitoring.ended(context, scope["method"], scope["path"], context.seconds())
             _write_log_line(context, scope, path)
 
     async def _serve(self, context: RequestContext, path: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ connection has one timer, which looks at its deadline now and then; a request se
 import asyncio
 import logging
 import os
+import select
 import socket
 import struct
 from enum import Enum, auto
@@ -23,6 +24,12 @@ from cstar_mock.faults import ConnectionFault
 
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""
+
+DRAINING = "cstar_mock.draining"
+"""The name of what is set in the state of an application once its server is on its way out."""
+
+DRAIN_SECONDS = 0.5
+"""How long a connection on which nothing comes is still kept when the server is on its way out."""
 
 LONGEST_TARGET = 8 * 1024
 """Bytes of a request's path and query together."""
@@ -49,6 +56,9 @@ class _Reading(Enum):
 
 class Protocol(HttpToolsProtocol):
     """One connection of a client.
+
+    On the server's way out, a connection is not closed at once: a request may be on its way that the client would never
+    get an answer to. It is answered with `Connection: close`, and a connection on which none comes is closed soon.
 
     Attributes:
         head_seconds: how long a client has to send a request's head: from opening the connection or, on one that was
@@ -84,6 +94,8 @@ class Protocol(HttpToolsProtocol):
         most = self._most_connections
         if most is None or len(self.connections) <= most:
             self._wait(self.head_seconds)
+            if self.app_state.get(DRAINING):
+                self.shutdown()
         elif len(self.connections) <= most + _SPARE_CONNECTIONS:
             # Told once the client has sent something: before, it need not expect an answer.
             self._refusal = errors.unavailable()
@@ -125,6 +137,34 @@ class Protocol(HttpToolsProtocol):
             if self._deadline is None:  # the packet had the end of one request and the beginning of the next
                 self._deadline = self.loop.time() + self.head_seconds
             self._check_the_incomplete()
+        if self.app_state.get(DRAINING) and self._refusal is None and not self.transport.is_closing():
+            self._close_soon_if_idle()
+
+    def shutdown(self) -> None:
+        """Serve what has been sent, and then close."""
+        self.timeout_keep_alive = DRAIN_SECONDS  # type: ignore[assignment]  # any number will do
+        # A response whose head is out has promised to keep the connection: the next one will say that it closes.
+        if not self._is_idle() and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self._close_soon_if_idle()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_soon_if_idle(self) -> None:
+        if self._is_idle():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(DRAIN_SECONDS, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing came, unless something has come that was not read yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        if not self.transport.is_closing() and poll.poll(0):
+            # Closing it now would reset it. An end of the connection is read as well, and closes it.
+            self.timeout_keep_alive_task = self.loop.call_later(DRAIN_SECONDS, self.timeout_keep_alive_handler)
+            return
+        super().timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
         """Begin to read a head."""
@@ -140,8 +180,13 @@ class Protocol(HttpToolsProtocol):
         """
         self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
         self._check_head()
+        before = self.cycle
         super().on_headers_complete()
         self.scope["extensions"] = {CONNECTION: {"break": partial(self.break_off, self.cycle)}}
+        if self.app_state.get(DRAINING):
+            if before is not None and not before.response_started:
+                before.keep_alive = True  # Of pipelined requests, the last one's answer closes.
+            self.cycle.keep_alive = False
         self._reading = _Reading.BODY
         self._body = 0
         self._arrived = -self._packet
