@@ -1,6 +1,6 @@
 """What a user would pick instead, side by side, in one run on one machine.
 
-    python benchmarks/peers.py [--folder FOLDER] [--rounds 3] [--seconds 4]
+    python benchmarks/peers.py [--folder FOLDER] [--rounds 3] [--seconds 3]
 
 Installs the peers of `_peers.py` from npm and PyPI, and for each:
 
@@ -97,8 +97,7 @@ def reasons_noted(measured: Measured) -> Iterator[None]:
     try:
         yield
     except subprocess.CalledProcessError as error:
-        lines = (error.stderr or error.stdout or "").strip().splitlines() or [str(error)]
-        measured.reason = lines[-1]
+        measured.reason = " ".join((error.stderr or str(error)).splitlines()[:2])[:200]
     except (CannotMeasure, OSError, httpx.HTTPError) as error:
         measured.reason = str(error) or type(error).__name__
     if measured.reason:
@@ -243,7 +242,10 @@ def examine(measured: Measured, client: httpx.Client) -> None:
 
 def load_round(measured: Measured, started: Running, seconds: float) -> None:
     """Load a peer for a while; its best round counts."""
-    shown = load(started.url, measured.peer.path, seconds=seconds, key=KEY)
+    try:
+        shown = load(started.url, measured.peer.path, seconds=seconds, key=KEY)
+    except subprocess.CalledProcessError as error:
+        raise CannotMeasure(f"under load it failed: {error.stderr.splitlines()[-1]}") from error
     if set(shown.statuses) != {200}:
         raise CannotMeasure(f"under load it answered {shown.statuses}")
     if measured.best is None or shown.rate > measured.best.rate:
@@ -316,7 +318,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where the peers are installed and kept; default: a temporary one")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=3)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the peers too
     # A client that keeps no connection meets none that a server has closed in the meantime.
