@@ -97,7 +97,8 @@ def reasons_noted(measured: Measured) -> Iterator[None]:
     try:
         yield
     except subprocess.CalledProcessError as error:
-        measured.reason = " ".join((error.stderr or str(error)).splitlines()[:2])[:200]
+        lines = [line for line in (error.stderr or "").splitlines() if "error" in line.lower()] or [str(error)]
+        measured.reason = " ".join(lines[:2])[:200]
     except (CannotMeasure, OSError, httpx.HTTPError) as error:
         measured.reason = str(error) or type(error).__name__
     if measured.reason:
