@@ -35,17 +35,31 @@ async def _client(
     while time.perf_counter() < until:
         begun = time.perf_counter()
         writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
-        await reader.readexactly(length)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await _read_body(reader, head)
+        if b"\r\nconnection: close" in head:
+            writer.close()
+            reader, writer = await asyncio.open_connection(host, port)
         latencies.append(time.perf_counter() - begun)
         status = int(head[9:12])
         statuses[status] = statuses.get(status, 0) + 1
     writer.close()
 
 
+async def _read_body(reader: asyncio.StreamReader, head: bytes) -> None:
+    if b"\r\ntransfer-encoding: chunked" in head:
+        while size := int(await reader.readline(), 16):
+            await reader.readexactly(size + 2)
+        await reader.readline()
+    else:
+        await reader.readexactly(int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
+
+
 def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None) -> Load:
-    """Send requests over keep-alive connections for a while, from a process of its own."""
+    """Send requests over keep-alive connections for a while, from a process of its own.
+
+    A server that closes its connections is connected to anew, in the time of the request.
+    """
     code = (
         "import sys, json; sys.path.insert(0, sys.argv[1]); import _common;"
         "print(json.dumps(_common.run(*json.loads(sys.argv[2]))))"
