@@ -90,7 +90,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         settings=settings_,
         database=database,
         key_ring=KeyRing(database),
-        remembered=Remembered(database),
+        remembered=Remembered(),
         rate_limiter=RateLimiter(settings_, state.windows),
         state=state,
         key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, state.windows),

@@ -92,9 +92,10 @@ class Base(DeclarativeBase):
 class Team(Base):
     """A tenant: it owns keys, rows and a clock.
 
-    `revision` grows in the transaction of every write to the team, so that what was computed before can be
-    known to hold still. `origin` is the content that the team was made from, which a reset goes back to; `dataset` is
-    the name of the data set that it stood in. `rate_limits` and `faults` are what a test has told the team to do.
+    `revision` grows in the transaction of every write to the team, so that what was computed before can be known to
+    hold still. It begins with the instant of creation: a team that comes in the place of another one has a newer one.
+    `origin` is the content that the team was made from, which a reset goes back to; `dataset` is the name of the data
+    set that it stood in. `rate_limits` and `faults` are what a test has told the team to do.
     """
 
     __tablename__ = "teams"

@@ -36,6 +36,7 @@ _KEY_BY_DIGEST = (
         Team.name.label("team_name"),
         Team.rate_limits,
         Team.faults,
+        Team.revision,
         Team.clock_frozen_at.label("frozen_at"),
         Team.clock_offset.label("offset"),
         Team.clock_advanced.label("advanced"),
@@ -55,6 +56,7 @@ class Caller:
         rate_limit: the key's own limit, in requests a window; None means its type's.
         rate_limits: the team's own limits; None means the server's.
         faults: the team's fault rules, in their order.
+        revision: the team's: as long as it is the same, nothing was written to the team.
     """
 
     key_id: str
@@ -68,6 +70,7 @@ class Caller:
     team_id: str
     team_slug: str
     team_name: str
+    revision: int
     clock: TeamClock
     expires_at: Instant | None
 
@@ -84,16 +87,15 @@ class KeyRing:
         self._callers: dict[bytes, Caller] = {}
         self._version: object = None
 
-    async def find(self, token: str | None) -> Caller:
-        """Return the caller that the token stands for.
+    async def find(self, key: bytes | None) -> Caller:
+        """Return the caller that a key, given as its digest, stands for.
 
         Raises:
             ApiError: AUTHENTICATION_REQUIRED; the key is missing, malformed, unknown, revoked or expired [doc].
             StoreUnavailable: the database can't be reached.
         """
-        if token is None:
+        if key is None:
             raise errors.authentication_required()
-        key = digest(token)
         version = self._database.version()
         if version != self._version or len(self._callers) >= _MOST_CALLERS:
             self._callers.clear()
@@ -125,6 +127,12 @@ def bearer_token(headers: Headers) -> str | None:
     if len(values) != 1 or values[0][:7].lower() != b"bearer ":
         return None
     return values[0][7:].decode("latin-1")
+
+
+def key_digest(headers: Headers) -> bytes | None:
+    """Return the digest of the key that a request was sent with, or None if there is none."""
+    token = bearer_token(headers)
+    return None if token is None else digest(token)
 
 
 def require_team(caller: Caller, team_id: str) -> None:

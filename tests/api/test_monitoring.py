@@ -147,10 +147,10 @@ def test_a_path_has_one_of_few_names(path: str, route: str) -> None:
     assert route_of(path) == route
 
 
-def test_whichever_worker_is_asked_tells_the_sum(tmp_path: Path) -> None:
+def test_whichever_worker_is_asked_tells_the_sum(tmp_path: Path, valkey: str) -> None:
     database = f"sqlite:///{tmp_path / 'shared.db'}"
-    options = ("--workers", "2", "--database", database, "--dataset", "documented", "--no-rate-limits", "--metrics")
-    with running(tmp_path, *options, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "stale")) as server:
+    options = ("--workers", "2", "--database", database, "--dataset", "documented", "--metrics")
+    with running(tmp_path, *options, "--state", valkey, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "stale")) as server:
         pids = workers(server)
         for pid in pids:
             with only(pid, pids):

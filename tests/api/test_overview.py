@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock import Settings, create_app, rows
+from cstar_mock import Settings, create_app, rows, teams
 from cstar_mock.database import Database
 from cstar_mock.models import ApiKey
 from cstar_mock.server import load_datasets
@@ -136,9 +136,14 @@ def test_an_answer_takes_two_statements_and_its_repetition_none(api: Api, statem
     assert len(statements) == 2
 
 
+def _delete_everything(connection: Connection, team_id: str) -> None:
+    teams.lock(connection, team_id)
+    rows.delete_all(connection, team_id)
+
+
 def test_an_answer_follows_every_write(api: Api) -> None:
     api.get("overview")
-    api.database.write_now(rows.delete_all, api.teams[0].id)
+    api.database.write_now(_delete_everything, api.teams[0].id)
     assert api.data("overview")["csat"] == {"average": None, "totalResponses": 0}
 
 
@@ -148,7 +153,7 @@ def test_an_answer_follows_the_writes_of_other_processes(tmp_path: Path) -> None
     ours.prepare()
     api = Api(TestClient(create_app(Settings(), ours)), ours, load_datasets(ours, ["documented"]))
     assert api.data("overview")["csat"]["totalResponses"] == 67
-    theirs.write_now(rows.delete_all, api.teams[0].id)
+    theirs.write_now(_delete_everything, api.teams[0].id)
     assert api.data("overview")["csat"]["totalResponses"] == 0
     theirs.write_now(lambda connection: connection.execute(delete(ApiKey)))
     assert api.get("overview").status_code == 401

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 from starlette.testclient import TestClient
+from tests.properties.worlds import NOW
 
 from cstar_mock import Settings, create_app, keys, rows, teams
 from cstar_mock.api.remembered import Remembered
+from cstar_mock.api.replay import ReplayLane
 from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
+from cstar_mock.http.context import context_of
 from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
-QUERIES = ("", "?period=week", "?period=day", "?period=x", "?other=1")
+QUERIES = ("", "?period=week", "?period=day", "?period=year", "?period=x", "?other=1")
 LIMIT = 8
 
 requests = st.tuples(
@@ -32,7 +37,7 @@ requests = st.tuples(
     st.sampled_from(KEYS[:1] * 14 + KEYS),
     st.sampled_from((*[{}] * 10, {"Prefer": "code=503"}, {"Origin": "https://a.example"})),
 )
-WRITES = ("delete a response", "advance", "freeze", "limit", "fault", "no fault", "revoke", "reset", "second")
+WRITES = ("delete a response", "advance", "freeze", "run", "limit", "fault", "no fault", "revoke", "reset", "second")
 writes = st.tuples(st.sampled_from(WRITES))
 histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8, max_size=30)
 
@@ -40,10 +45,7 @@ histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8
 class _Forgetful(Remembered):
     """Remembers nothing: every request goes through the router, and is computed."""
 
-    def get(self, _question: Any) -> None:
-        return None
-
-    def replay(self, _scope: Any) -> None:
+    def get(self, _scope: Any, _key: bytes) -> None:
         return None
 
 
@@ -51,8 +53,9 @@ class _Doors:
     """Two applications over one database file, one of them without a memory, and a third hand that writes to it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.second = 1_800_000_000
+        self.second = NOW // 1_000_000
         monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
+        monkeypatch.setattr("cstar_mock.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
         monkeypatch.setattr("cstar_mock.faults.asyncio.sleep", _no_sleep)
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(3)]
@@ -81,6 +84,7 @@ class _Doors:
         work: dict[str, Any] = {
             "advance": lambda connection: teams.advance(connection, self.team, 3_600_000_000),
             "freeze": lambda connection: teams.freeze(connection, self.team, 1_765_377_000_000_000),
+            "run": lambda connection: teams.run_in_real_time(connection, self.team),
             "limit": lambda connection: teams.set_rate_limits(connection, self.team, {"secret": 2, "window": 60}),
             "fault": lambda connection: teams.set_faults(
                 connection, self.team, [FaultRule.model_validate({"status": 500, "probability": 0.5})]
@@ -96,6 +100,7 @@ class _Doors:
             self.writer.write_now(work[what])
 
     def _delete_a_response(self, connection: Any) -> None:
+        teams.lock(connection, self.team)
         first = connection.execute(CsatResponse.__table__.select().limit(1)).one()
         rows.remove(connection, Scope(first.team_id, first.environment), CsatResponse, first.id)
 
@@ -121,16 +126,18 @@ def _doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Doors]:
 
 
 def test_random_histories_get_equal_answers_through_both_doors(doors: _Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    replayed = 0
-    original = Remembered.replay
+    replayed = Counter[bool]()
+    original = ReplayLane._replay  # noqa: SLF001
 
-    def counted(remembered: Remembered, scope: Any) -> Any:
-        nonlocal replayed
-        found = original(remembered, scope)
-        replayed += found is not None
-        return found
+    async def counted(lane: ReplayLane, scope: Any) -> Any:
+        response = await original(lane, scope)
+        if response is not None and response.status_code == 200:
+            caller = context_of(scope).caller
+            assert caller is not None
+            replayed[caller.clock.frozen_at is None] += 1
+        return response
 
-    monkeypatch.setattr(Remembered, "replay", counted)
+    monkeypatch.setattr(ReplayLane, "_replay", counted)
 
     @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(history=histories)
@@ -144,7 +151,8 @@ def test_random_histories_get_equal_answers_through_both_doors(doors: _Doors, mo
 
     histories_agree()
     # A lane that nobody takes would agree with everything.
-    assert replayed > 100
+    assert replayed[False] > 100, "clocks that stand still"
+    assert replayed[True] > 20, "running clocks"
 
 
 def test_a_replayed_request_is_recorded_and_has_an_id_of_its_own(doors: _Doors) -> None:

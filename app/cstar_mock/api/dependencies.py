@@ -54,9 +54,37 @@ async def any_key(request: Request) -> Caller:
     """
     services = services_of(request)
     context = context_of(request.scope)
-    caller = await _authenticate(request.scope, services, context)
+    caller = await authenticate(request.scope, services, context)
     await count(services, context, caller)
     await _fail_if_asked_to(request.scope, services, context, caller)
+    return caller
+
+
+async def authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
+    """Return whom the request's key stands for.
+
+    Raises:
+        ApiError: AUTHENTICATION_REQUIRED; or RATE_LIMIT_EXCEEDED, as the address sent too many wrong keys.
+        StoreUnavailable: the key can't be looked up.
+    """
+    if context.authenticated is not None:
+        return context.authenticated  # by the replay lane, whose answer did not hold any more
+    guesses, client = services.key_guesses, scope["client"]
+    key = security.key_digest(scope["headers"])
+    if key is not None:
+        guesses.check(client, key)
+    try:
+        caller = context.authenticated = await services.key_ring.find(key)
+    except ApiError as error:
+        if error.kind is not AUTHENTICATION_REQUIRED:
+            raise
+        if services.settings.key_hint:
+            context.hint = security.hint(security.bearer_token(scope["headers"]))
+        if key is not None:  # to send no key is no guess
+            await guesses.refused(client)
+        raise
+    if key is not None:
+        guesses.accepted(client, key)
     return caller
 
 
@@ -92,27 +120,6 @@ async def secret_key(request: Request) -> Caller:
     caller = await any_key(request)
     security.require_team(caller, request.path_params["teamId"])
     security.require_secret_key(caller)
-    return caller
-
-
-async def _authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
-    token = security.bearer_token(scope["headers"])
-    guesses, client = services.key_guesses, scope["client"]
-    digest = None if token is None else security.digest(token)
-    if digest is not None:
-        guesses.check(client, digest)
-    try:
-        caller = await services.key_ring.find(token)
-    except ApiError as error:
-        if error.kind is not AUTHENTICATION_REQUIRED:
-            raise
-        if services.settings.key_hint:
-            context.hint = security.hint(token)
-        if digest is not None:  # to send no key is no guess
-            await guesses.refused(client)
-        raise
-    if digest is not None:
-        guesses.accepted(client, digest)
     return caller
 
 

@@ -7,11 +7,13 @@ invisible: `tests/properties/test_replay.py` sends random histories through both
 
 from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cstar_mock.api.dependencies import Services, count
+from cstar_mock import security
+from cstar_mock.api.dependencies import Services, authenticate, count
 from cstar_mock.api.success import success
-from cstar_mock.errors import StateUnavailable
+from cstar_mock.errors import ApiError
 from cstar_mock.http.context import context_of
 from cstar_mock.http.errors import api_error, rate_limit_exceeded
 
@@ -25,22 +27,29 @@ class ReplayLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "GET" or self._has_preference(scope):
-            await self.app(scope, receive, send)
-            return
-        found = self.services.remembered.replay(scope)
-        if found is None:
-            await self.app(scope, receive, send)
-            return
-        caller, data = found
+        if scope["type"] == "http" and scope["method"] == "GET" and not self._has_preference(scope):
+            response = await self._replay(scope)
+            if response is not None:
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    async def _replay(self, scope: Scope) -> Response | None:
+        context = context_of(scope)
+        key = security.key_digest(scope["headers"])
+        answer = None if key is None else self.services.remembered.get(scope, key)
+        if answer is None:
+            return None
         try:
-            await count(self.services, context_of(scope), caller)
-            response = success(scope, self.services, data)
+            caller = await authenticate(scope, self.services, context)
+            if not answer.holds(caller):
+                return None
+            await count(self.services, context, caller)
+        except ApiError as error:
+            return await api_error(Request(scope), error)
         except RateLimitExceeded as error:
-            response = await rate_limit_exceeded(Request(scope), error)
-        except StateUnavailable as error:
-            response = await api_error(Request(scope), error)
-        await response(scope, receive, send)
+            return await rate_limit_exceeded(Request(scope), error)
+        return success(scope, self.services, answer.data)
 
     def _has_preference(self, scope: Scope) -> bool:
         return self.services.settings.prefer and any(name == b"prefer" for name, _ in scope["headers"])

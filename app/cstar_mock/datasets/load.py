@@ -113,6 +113,7 @@ def create_team(
             dataset=dataset,
             origin=team.origin(),
             created_at=created_at,
+            revision=created_at,
             **_beginning(team),
         )
     )

@@ -32,7 +32,8 @@ class RequestContext:
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
         started: when the request came, on the performance counter, in seconds.
-        caller: the key, once it is known to be valid.
+        authenticated: whom the key stands for, once it is looked up.
+        caller: the same, once the request is counted.
         rate_limit: where the key's window stands, once the request is counted.
         hint: what was wrong with the key, for the response header.
         preference_applied: what the request's `Prefer` header asked for and got, for the response header.
@@ -44,6 +45,7 @@ class RequestContext:
 
     request_id: str = field(default_factory=ids.request_id)
     started: float = field(default_factory=time.perf_counter)
+    authenticated: Caller | None = None
     caller: Caller | None = None
     rate_limit: RateLimitStatus | None = None
     hint: str | None = None

@@ -1,19 +1,22 @@
 """The two analytics endpoints [doc]."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from cstar_mock import security
 from cstar_mock.api.analytics import periods, service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.dependencies import concerned_by_faults, secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
+from cstar_mock.api.remembered import Answer
 from cstar_mock.api.success import success
+from cstar_mock.clock import Instant
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
@@ -27,19 +30,25 @@ def create_router(settings: Settings) -> APIRouter:
     empty_mean = settings.mean_of_nothing
 
     async def _answer(
-        request: Request, caller: Caller, name: str, work: Callable[..., BaseModel | list[Any]], *options: Period
+        request: Request,
+        caller: Caller,
+        work: Callable[..., BaseModel | list[AgentStats]],
+        holds_until: Callable[..., Instant | None],
+        *options: Period,
     ) -> Response:
-        services = services_of(request)
-        now = caller.clock.now()
-        question = (name, caller.team_id, caller.environment, now, *options)
-        data = services.remembered.get(question)
-        if data is None:
-            scope = Scope(caller.team_id, caller.environment)
-            data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
-            services.remembered.put(question, caller, data)
-        if not concerned_by_faults(request.scope, caller):
-            services.remembered.link(request.scope, caller, question)
-        return success(request.scope, services, data)
+        services, sent = services_of(request), request.scope
+        scope, now = Scope(caller.team_id, caller.environment), caller.clock.now()
+        data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
+        key = security.key_digest(sent["headers"])
+        if key is not None and not concerned_by_faults(sent, caller):
+            until: Instant | None = None
+            if caller.clock.frozen_at is None:
+                # How long it holds is only worth finding out for what is asked again while nothing is written.
+                before, until = services.remembered.get(sent, key), now
+                if before is not None and before.revision == caller.revision:
+                    until = await services.database.read(holds_until, scope, *options, now)
+            services.remembered.put(sent, key, Answer(data, caller.revision, until))
+        return success(sent, services, data)
 
     @router.get(
         "/overview",
@@ -51,7 +60,7 @@ def create_router(settings: Settings) -> APIRouter:
     async def get_overview(request: Request, caller: SecretKeyCaller) -> Response:
         """Ticket, customer and CSAT summary for a time period."""
         period = periods.requested(request.scope["query_string"])
-        return await _answer(request, caller, "overview", service.overview, period)
+        return await _answer(request, caller, service.overview, service.overview_holds_until, period)
 
     @router.get(
         "/agents",
@@ -62,6 +71,6 @@ def create_router(settings: Settings) -> APIRouter:
     )
     async def get_agents(request: Request, caller: SecretKeyCaller) -> Response:
         """Per-agent performance metrics, over all time."""
-        return await _answer(request, caller, "agents", service.agents)
+        return await _answer(request, caller, service.agents, service.agents_hold_until)
 
     return router

@@ -5,7 +5,7 @@ What each figure means stands in `metrics`, as the plain count that no figure ma
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, union_all
 
 from cstar_mock.api.analytics import metrics, periods
 from cstar_mock.api.analytics.metrics import NOW, START, in_scope
@@ -13,7 +13,7 @@ from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
 from cstar_mock.clock import MINUTE, SECOND, Instant
 from cstar_mock.database import Prepared
-from cstar_mock.models import CsatResponse, Member, MemberTotals, NewestTicket, Rollup, Scope, Ticket
+from cstar_mock.models import CsatResponse, Customer, Member, MemberTotals, NewestTicket, Rollup, Scope, Ticket
 from cstar_mock.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 
@@ -129,6 +129,33 @@ _AGENTS = Prepared(
 )
 
 
+def _next(rows: Any, instant: Any, after: ColumnElement[int]) -> Select[Any]:
+    return select(func.min(instant).label("instant")).where(in_scope(rows), instant > after)
+
+
+_MOMENTS = (
+    (Ticket, Ticket.created_at),
+    (Ticket, Ticket.resolved_at),
+    (Customer, Customer.created_at),
+    (CsatResponse, CsatResponse.submitted_at),
+)
+_entering = union_all(*(_next(rows, instant, NOW) for rows, instant in _MOMENTS)).subquery()
+_leaving = union_all(*(_next(rows, instant, START) for rows, instant in _MOMENTS)).subquery()
+_OVERVIEW_CHANGES = Prepared(
+    select(
+        select(func.min(_entering.c.instant)).scalar_subquery(), select(func.min(_leaving.c.instant)).scalar_subquery()
+    )
+)
+_arriving = union_all(
+    _next(Ticket, Ticket.resolved_at, NOW),
+    _next(Ticket, Ticket.first_response_at, NOW),
+    _next(CsatResponse, CsatResponse.submitted_at, NOW),
+    _next(Member, Member.created_at, NOW),
+    _next(Member, Member.removed_at, NOW),
+).subquery()
+_AGENTS_CHANGE = Prepared(select(func.min(_arriving.c.instant)))
+
+
 def overview(
     connection: Connection, scope: Scope, period: Period, now: Instant, empty_mean: float | None = None
 ) -> Overview:
@@ -153,6 +180,25 @@ def overview(
         customers=Customers(total=customers, active=active, new=new),
         csat=Csat(average=mean(score_sum, responses, empty_mean), totalResponses=responses),
     )
+
+
+def overview_holds_until(connection: Connection, scope: Scope, period: Period, now: Instant) -> Instant | None:
+    """Return when a row enters the window that ends now, or leaves it, as time goes by; None for never."""
+    window = periods.window(period, now)
+    ((entering, leaving),) = _OVERVIEW_CHANGES.execute(
+        connection,
+        {"team_id": scope.team_id, "environment": scope.environment, "start": window.start, "now": window.end},
+    )
+    moments = [entering, None if leaving is None else leaving + periods.LENGTHS[period]]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def agents_hold_until(connection: Connection, scope: Scope, now: Instant) -> Instant | None:
+    """Return when a row that is stamped after now begins to exist; None for never."""
+    ((arriving,),) = _AGENTS_CHANGE.execute(
+        connection, {"team_id": scope.team_id, "environment": scope.environment, "now": now}
+    )
+    return None if arriving is None else int(arriving)
 
 
 def agents(connection: Connection, scope: Scope, now: Instant, empty_mean: float | None = None) -> list[AgentStats]:
