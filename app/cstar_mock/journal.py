@@ -1,9 +1,9 @@
 """What clients sent, and what they got: what is kept of a request, without a single key in it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cstar_mock import clock
 from cstar_mock.clock import Instant
@@ -20,8 +20,7 @@ _LONGEST_VALUE = 200
 _LONGEST_PATH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One request and its answer.
 
     Attributes:
@@ -92,12 +91,16 @@ class Journal(Protocol):
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
     """Return headers as they may be kept: not too many, not too long, and no secret."""
     return tuple(
-        (
-            redacted(name.decode("latin-1")),
-            "[redacted]" if name in _SECRET_HEADERS else redacted(value[:_LONGEST_VALUE].decode("latin-1")),
-        )
-        for name, value in islice(headers, _MOST_HEADERS)
+        [
+            _shown_header(name, b"[redacted]" if name in _SECRET_HEADERS else value[:_LONGEST_VALUE])
+            for name, value in islice(headers, _MOST_HEADERS)
+        ]
     )
+
+
+@lru_cache(maxsize=1024)
+def _shown_header(name: bytes, value: bytes) -> tuple[str, str]:
+    return redacted(name.decode("latin-1")), redacted(value.decode("latin-1"))
 
 
 def shown(text: str) -> str:

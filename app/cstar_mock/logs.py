@@ -5,10 +5,13 @@ Keys never get into a line; `…abcd`, a key's last four characters, is all that
 
 import logging
 import logging.config
-from typing import Any
+import threading
+import time
+from typing import Any, TextIO
 
 from cstar_mock.settings import LogFormat, LogLevel
 
+_BATCH_SECONDS = 0.02
 _FIELDS = ("request_id", "duration_ms", "team", "key")
 
 
@@ -29,11 +32,51 @@ class TextFormatter(logging.Formatter):
         known = record.__dict__
         line = f"{self._shown},{record.msecs:03.0f} {record.levelname:<7} {record.getMessage()}"
         for name in _FIELDS:
-            if name in known:
-                line += f" {name}={known[name]}"
+            if (value := known.get(name)) is not None:
+                line += f" {name}={value}"
         if record.exc_info:
             line += f"\n{self.formatException(record.exc_info)}"
         return line
+
+
+class BatchHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to standard error a batch at a time, some hundredths of a second later.
+
+    A line of its own for each request would make all requests wait for the disk or the terminal. From warnings on,
+    and at the end of the process, everything is written at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._some = threading.Event()
+        threading.Thread(target=self._write_now_and_then, daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
+        try:
+            self._lines.append(self.format(record))
+            if record.levelno >= logging.WARNING:
+                self.flush()
+            elif len(self._lines) == 1:
+                self._some.set()
+        except Exception:  # noqa: BLE001  (as every handler does: logging must not be what fails)
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        with self.lock or threading.RLock():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("\n".join([*lines, ""]))
+                super().flush()
+
+    def _write_now_and_then(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(_BATCH_SECONDS)
+            self._some.clear()
+            self.flush()
 
 
 def configure(log_format: LogFormat, log_level: LogLevel) -> None:
@@ -55,7 +98,7 @@ def configure(log_format: LogFormat, log_level: LogLevel) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {log_format.value: formatters[log_format.value]},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format.value}},
+            "handlers": {"stderr": {"()": BatchHandler, "formatter": log_format.value}},
             "root": {"handlers": ["stderr"], "level": log_level.value.upper()},
             # Its lines about starting and stopping say less than ours.
             "loggers": {"uvicorn": {"level": "WARNING"}, "uvicorn.access": {"level": "CRITICAL"}},

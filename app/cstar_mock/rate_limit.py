@@ -8,7 +8,6 @@ plus whatever the team's clock was advanced by; freezing the clock does not stop
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -61,8 +60,7 @@ class Windows(Protocol):
         """Forget counters: the next hit begins a new window."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimitStatus:
+class RateLimitStatus(NamedTuple):
     """What a request's headers say about its key's window.
 
     Attributes:
@@ -129,7 +127,7 @@ class RateLimiter:
 
 def used_up(status: RateLimitStatus, seconds: int) -> RateLimitStatus:
     """Return the status of a window that has nothing left for so many seconds, as a fault rule wants it."""
-    return replace(status, remaining=0, reset=int(time.time()) + seconds, retry_after=seconds)
+    return status._replace(remaining=0, reset=int(time.time()) + seconds, retry_after=seconds)
 
 
 def exceeded(status: RateLimitStatus) -> RateLimitExceeded:

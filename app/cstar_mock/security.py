@@ -56,6 +56,7 @@ class Caller:
         rate_limit: the key's own limit, in requests a window; None means its type's.
         rate_limits: the team's own limits; None means the server's.
         faults: the team's fault rules, in their order.
+        shown: what the journal shows of the key.
         revision: the team's: as long as it is the same, nothing was written to the team.
     """
 
@@ -71,6 +72,7 @@ class Caller:
     team_slug: str
     team_name: str
     revision: int
+    shown: Mapping[str, str | None]
     clock: TeamClock
     expires_at: Instant | None
 
@@ -174,4 +176,10 @@ def _find(connection: Connection, key: bytes) -> Caller | None:
     columns = row._asdict()
     team_clock = TeamClock(columns.pop("frozen_at"), columns.pop("offset"), columns.pop("advanced"))
     rules = from_store(columns.pop("faults"))
-    return Caller(clock=team_clock, faults=rules, **columns)
+    shown = {
+        "type": row.key_type,
+        "environment": row.environment,
+        "lastFour": row.last_four,
+        "name": row.key_name,
+    }
+    return Caller(clock=team_clock, faults=rules, shown=shown, **columns)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -206,6 +207,9 @@ class _Server(uvicorn.Server):
         for listener in sockets or ():
             _let_in(listener)
         await super().startup(sockets)
+        # What is there now stays: collecting garbage need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

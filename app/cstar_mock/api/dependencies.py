@@ -54,23 +54,24 @@ async def any_key(request: Request) -> Caller:
     """
     services = services_of(request)
     context = context_of(request.scope)
-    caller = await authenticate(request.scope, services, context)
+    caller = context.authenticated
+    if caller is None:  # else the replay lane has, whose answer did not hold any more
+        key = security.key_digest(request.scope["headers"])
+        caller = await authenticate(request.scope, services, context, key)
     await count(services, context, caller)
     await _fail_if_asked_to(request.scope, services, context, caller)
     return caller
 
 
-async def authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
-    """Return whom the request's key stands for.
+async def authenticate(scope: Scope, services: Services, context: RequestContext, key: bytes | None) -> Caller:
+    """Return whom the request's key, given as its digest, stands for.
 
     Raises:
         ApiError: AUTHENTICATION_REQUIRED; or RATE_LIMIT_EXCEEDED, as the address sent too many wrong keys.
         StoreUnavailable: the key can't be looked up.
     """
-    if context.authenticated is not None:
-        return context.authenticated  # by the replay lane, whose answer did not hold any more
+    context.key = key
     guesses, client = services.key_guesses, scope["client"]
-    key = security.key_digest(scope["headers"])
     if key is not None:
         guesses.check(client, key)
     try:

@@ -41,7 +41,7 @@ class ReplayLane:
         if answer is None:
             return None
         try:
-            caller = await authenticate(scope, self.services, context)
+            caller = await authenticate(scope, self.services, context, key)
             if not answer.holds(caller):
                 return None
             await count(self.services, context, caller)

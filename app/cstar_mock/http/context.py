@@ -32,6 +32,7 @@ class RequestContext:
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
         started: when the request came, on the performance counter, in seconds.
+        key: the digest of the key that the request was sent with, once it is looked up; None for no key.
         authenticated: whom the key stands for, once it is looked up.
         caller: the same, once the request is counted.
         rate_limit: where the key's window stands, once the request is counted.
@@ -45,6 +46,7 @@ class RequestContext:
 
     request_id: str = field(default_factory=ids.request_id)
     started: float = field(default_factory=time.perf_counter)
+    key: bytes | None = None
     authenticated: Caller | None = None
     caller: Caller | None = None
     rate_limit: RateLimitStatus | None = None
@@ -114,7 +116,6 @@ class RequestContextMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                context.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_headers(context)]
             await send(message)
 
@@ -124,8 +125,10 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 replaced = not await self._recorded(context, scope, path, send_with_headers)
-            if not replaced:
-                await send_with_headers(message)
+                if not replaced:
+                    await send_with_headers(message)
+            elif not replaced:
+                await send(message)
 
         try:
             await self.app(scope, receive, send_once_recorded)
@@ -163,20 +166,17 @@ def _write_log_line(context: RequestContext, scope: Scope, path: str) -> None:
     # A health check every second would bury everything else.
     level = logging.DEBUG if path in _HEALTH_PATHS else logging.INFO
     if _log.isEnabledFor(level):
-        _log.log(
-            level,
-            "%s %s %d",
-            scope["method"],
-            path,
-            context.status,
-            extra={
-                "method": scope["method"],
-                "path": path,
-                "status": context.status,
-                "duration_ms": context.milliseconds(),
-                **_names(context),
-            },
+        # Made here, as a logger would first look for the line of code that it is called from.
+        arguments = (scope["method"], path, context.status)
+        record = logging.LogRecord(_log.name, level, "", 0, "%s %s %d", arguments, None)
+        record.__dict__.update(
+            method=scope["method"],
+            path=path,
+            status=context.status,
+            duration_ms=context.milliseconds(),
+            **_names(context),
         )
+        _log.handle(record)
 
 
 _UNRECORDED = ("/__admin", "/docs", "/openapi.json", *_HEALTH_PATHS)
@@ -195,7 +195,7 @@ def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
 
 
 async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
-    context.code = error.kind.code
+    context.code, context.status = error.kind.code, error.kind.status
     body = errors.envelope_bytes(error, context.request_id, context.now())
     headers = [
         (b"content-type", b"application/json"),
@@ -216,17 +216,10 @@ def _entry(context: RequestContext, scope: Scope, path: str) -> Entry:
         team_time=context.now(),
         method=scope["method"],
         path=path,
-        query=shown(scope["query_string"].decode("latin-1")),
+        query=shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else "",
         endpoint=name if name in _ENDPOINTS else None,
         headers=shown_headers(scope["headers"]),
-        key=None
-        if caller is None
-        else {
-            "type": caller.key_type,
-            "environment": caller.environment,
-            "lastFour": caller.last_four,
-            "name": caller.key_name,
-        },
+        key=None if caller is None else caller.shown,
         status=context.status,
         code=context.code,
         duration_ms=milliseconds,
@@ -237,5 +230,6 @@ def _entry(context: RequestContext, scope: Scope, path: str) -> Entry:
 def _names(context: RequestContext) -> dict[str, str]:
     names = {"request_id": context.request_id}
     if context.caller is not None:
-        names |= {"team": context.caller.team_slug, "key": f"…{context.caller.last_four}"}
+        names["team"] = context.caller.team_slug
+        names["key"] = f"…{context.caller.last_four}"
     return names

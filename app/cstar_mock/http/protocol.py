@@ -158,9 +158,11 @@ class Protocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing came, unless something has come that was not read yet."""
+        if self.transport.is_closing():
+            return
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
-        if not self.transport.is_closing() and poll.poll(0):
+        if poll.poll(0):
             # Closing it now would reset it. An end of the connection is read as well, and closes it.
             self.timeout_keep_alive_task = self.loop.call_later(DRAIN_SECONDS, self.timeout_keep_alive_handler)
             return
@@ -262,18 +264,16 @@ class Protocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _check_head(self) -> None:
-        size = len(self.url)
-        if size > LONGEST_TARGET:
-            raise ApiError(errors.URI_TOO_LONG)
-        announced = b""
-        for name, value in self.headers:
-            size += len(name) + len(value)
-            if name == b"content-length":
-                announced = value
-        if size > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+        if self._arrived + self._packet > LONGEST_TARGET:  # else neither the target nor the headers can be too long
+            if len(self.url) > LONGEST_TARGET:
+                raise ApiError(errors.URI_TOO_LONG)
+            if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LONGEST_HEAD:
+                raise ApiError(errors.HEADERS_TOO_LARGE)
+        if len(self.headers) > MOST_HEADERS:
             raise ApiError(errors.HEADERS_TOO_LARGE)
-        if announced and int(announced) > self._longest_body:
-            raise _content_too_large(self._longest_body)
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > self._longest_body:
+                raise _content_too_large(self._longest_body)
 
     def _check_the_incomplete(self) -> None:
         if self._reading is _Reading.BODY:

@@ -79,6 +79,10 @@ class WindowStorage(Storage):
         _, end = self._windows.get(key, (0, 0))
         return max(end, _second.get())
 
+    def window(self, key: str) -> tuple[int, int]:
+        """Return the count in a counter's last window, and when that ends."""
+        return self._windows[key]
+
     def check(self) -> bool:
         """Memory is always healthy."""
         return True
@@ -111,6 +115,8 @@ class MemoryWindows:
         self._strategy = Limiter(
             key_func=_never_asked, strategy="fixed-window", storage_uri="cstar-mock-memory://"
         ).limiter
+        assert isinstance(self._strategy.storage, WindowStorage)  # noqa: S101  (that is what the URI means)
+        self._storage = self._strategy.storage
 
     async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
         """Count one hit, in a new window if the last one has ended."""
@@ -119,10 +125,10 @@ class MemoryWindows:
         token = _second.set(now)
         try:
             within = self._strategy.hit(item, name)
-            end, remaining = self._strategy.get_window_stats(item, name)
         finally:
             _second.reset(token)
-        return Hit(within, remaining, int(end), now)
+        count, end = self._storage.window(name)
+        return Hit(within, max(0, amount - count), end, now)
 
     async def clear(self, names: Iterable[str]) -> None:
         """Forget counters."""

@@ -308,10 +308,10 @@ def _key(kind: str, name: str) -> str:
 
 
 def _written(entry: Entry) -> bytes:
-    return to_json([getattr(entry, name) for name in Entry.__slots__])
+    return to_json([getattr(entry, name) for name in Entry._fields])
 
 
 def _read(text: bytes) -> Entry:
-    values = dict(zip(Entry.__slots__, from_json(text), strict=True))
+    values = dict(zip(Entry._fields, from_json(text), strict=True))
     headers = tuple((name, value) for name, value in values.pop("headers"))
     return Entry(headers=headers, **values)

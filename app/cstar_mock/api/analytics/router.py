@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from cstar_mock import security
 from cstar_mock.api.analytics import periods, service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
@@ -17,6 +16,7 @@ from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, re
 from cstar_mock.api.remembered import Answer
 from cstar_mock.api.success import success
 from cstar_mock.clock import Instant
+from cstar_mock.http.context import context_of
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
@@ -39,7 +39,7 @@ def create_router(settings: Settings) -> APIRouter:
         services, sent = services_of(request), request.scope
         scope, now = Scope(caller.team_id, caller.environment), caller.clock.now()
         data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
-        key = security.key_digest(sent["headers"])
+        key = context_of(sent).key
         if key is not None and not concerned_by_faults(sent, caller):
             until: Instant | None = None
             if caller.clock.frozen_at is None:
