@@ -9,6 +9,7 @@ import asyncio
 import os
 import select
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -254,7 +255,13 @@ class Prepared:
     def execute(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Return all rows of the statement with these parameters."""
         text_, constants = self._texts.get(connection.dialect) or self._put_into_words(connection.dialect)
-        return connection.exec_driver_sql(text_, {**constants, **parameters}).fetchall()
+        values = {**constants, **parameters}
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection) and not connection.engine.dispatch.before_cursor_execute:
+            # Nobody watches the statements, and SQLAlchemy would take half as long as SQLite does.
+            with suppress(sqlite3.Error):  # which SQLAlchemy then says in its own words
+                return driver.execute(text_, values).fetchall()
+        return connection.exec_driver_sql(text_, values).fetchall()
 
     def _put_into_words(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
         compiled = self._statement.compile(dialect=dialect)

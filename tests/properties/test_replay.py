@@ -28,7 +28,7 @@ from cstar_mock.server import load_datasets
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
 QUERIES = ("", "?period=week", "?period=day", "?period=year", "?period=x", "?other=1")
-LIMIT = 8
+LIMIT = 12
 
 requests = st.tuples(
     st.just("get"),
@@ -139,13 +139,16 @@ def test_random_histories_get_equal_answers_through_both_doors(doors: _Doors, mo
 
     monkeypatch.setattr(ReplayLane, "_replay", counted)
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-    @given(history=histories)
-    def histories_agree(history: list[Any]) -> None:
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(history=histories, running=st.booleans(), times=st.integers(1, 4))
+    def histories_agree(history: list[Any], running: bool, times: int) -> None:
         doors.start_over()
+        if running:
+            doors.write("run")
         for action, *arguments in history:
             if action == "get":
-                doors.get(*arguments)
+                for _ in range(times):
+                    doors.get(*arguments)
             else:
                 doors.write(action)
 

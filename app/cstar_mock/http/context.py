@@ -135,11 +135,8 @@ class RequestContextMiddleware:
         except ConnectionBroken as broken:
             if await self._recorded(context, scope, path, send_with_headers):
                 _break(scope, broken)
-        except Exception:
-            _log.exception("crash in %s %s", scope["method"], path, extra=_names(context))
-            if context.status:
-                raise  # The response has begun: nothing can be said any more but to break it off.
-            await _answer(context, ApiError(errors.INTERNAL_ERROR), send_once_recorded)
+        except Exception:  # noqa: BLE001  (logged with all that is known, and answered)
+            await _answer_crash(context, scope, path, send_once_recorded)
 
     async def _recorded(self, context: RequestContext, scope: Scope, path: str, send: Send) -> bool:
         """Record the request; if the journal is out of reach, answer that instead, and return False."""
@@ -192,6 +189,13 @@ def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     if context.preference_applied is not None:
         headers.append((b"preference-applied", context.preference_applied.encode()))
     return headers
+
+
+async def _answer_crash(context: RequestContext, scope: Scope, path: str, send: Send) -> None:
+    _log.exception("crash in %s %s", scope["method"], path, extra=_names(context))
+    if context.status:
+        raise  # noqa: PLE0704  # The response has begun: nothing can be said any more but to break it off.
+    await _answer(context, ApiError(errors.INTERNAL_ERROR), send)
 
 
 async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from cstar_mock import errors
@@ -50,6 +51,7 @@ def window(period: Period, now: Instant) -> Window:
     return Window(now - LENGTHS[period], now)
 
 
+@lru_cache(maxsize=1024)
 def requested(query_string: bytes) -> Period:
     """Return the period that a query string asks for; other parameters are ignored.
 

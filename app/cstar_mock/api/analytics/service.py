@@ -17,10 +17,6 @@ from cstar_mock.models import CsatResponse, Customer, Member, MemberTotals, Newe
 from cstar_mock.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 
-def _sums(part: Any) -> list[ColumnElement[int]]:
-    return [func.coalesce(func.sum(part[name]), 0).label(name) for name in COUNTED]
-
-
 def _up_to(instant: ColumnElement[int]) -> FromClause:
     """Return one row: what happened up to an instant.
 
@@ -34,14 +30,23 @@ def _up_to(instant: ColumnElement[int]) -> FromClause:
             whole.append(
                 Rollup.bucket >= instant.bitwise_rshift(bits(width + STEP)).bitwise_lshift(bits(STEP)),
             )
-        parts.append(select(*_sums(Rollup.__table__.c)).where(in_scope(Rollup), *whole))
+        sums = [func.sum(column).label(column.name) for column in _counted(Rollup.__table__.c)]
+        parts.append(select(*sums).where(in_scope(Rollup), *whole))
     begins = instant.bitwise_rshift(bits(FINEST)).bitwise_lshift(bits(FINEST))
     for event in EVENTS:
         happened = event.subquery().c
         parts.append(
-            select(*_sums(happened)).where(in_scope(happened), happened.instant >= begins, happened.instant <= instant)
+            select(*_counted(happened)).where(
+                in_scope(happened), happened.instant >= begins, happened.instant <= instant
+            )
         )
-    return select(*_sums(union_all(*parts).subquery().c)).subquery()
+    return select(
+        *(func.coalesce(func.sum(column), 0).label(column.name) for column in _counted(union_all(*parts).subquery().c))
+    ).subquery()
+
+
+def _counted(columns: Any) -> list[ColumnElement[Any]]:
+    return [columns[name] for name in COUNTED]
 
 
 _by_now = _up_to(NOW).c
