@@ -67,7 +67,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         """Write what there is."""
         with self.lock or threading.RLock():
             lines, self._lines = self._lines, []
-            if lines:
+            if lines and not self.stream.closed:
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
 

@@ -167,12 +167,15 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
         connection.execute(statement if environment is None else statement.where(table.c.environment == environment))
 
 
-def rebuild(connection: Connection) -> None:
-    """Compute all roll-ups anew from the rows."""
+def rebuild(connection: Connection, team_id: str | None = None) -> None:
+    """Compute the roll-ups of a team, or of all teams, anew from the rows: after a large load, the cheapest way."""
     for table in _TABLES:
-        connection.execute(delete(table))
+        gone = delete(table)
+        connection.execute(gone if team_id is None else gone.where(table.c.team_id == team_id))
     for table, expected in _EXPECTED:
-        connection.execute(insert(table).from_select(list(table.columns.keys()), expected))
+        whose = expected.selected_columns["team_id"]
+        wanted = expected if team_id is None else expected.where(whose == team_id)
+        connection.execute(insert(table).from_select(list(table.columns.keys()), wanted))
 
 
 def differences(connection: Connection) -> list[str]:

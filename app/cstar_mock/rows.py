@@ -90,13 +90,18 @@ def ticket(
 
 def insert_rows(connection: Connection, scope: Scope, rows: Rows) -> None:
     """Insert rows that are known to keep the rules."""
-    whose = {"team_id": scope.team_id, "environment": scope.environment}
-    for model, batch in rows.batches():
-        bulk.insert(connection, model.__table__, batch, whose)  # type: ignore[arg-type]  # it is a table
+    insert_uncounted(connection, scope, rows)
     changes = Changes(scope)
     changes.count(connection, 1, customers=rows.customers, tickets=rows.tickets, csat_responses=rows.csat_responses)
     changes.follow(connection, {row["customer_id"] for row in rows.tickets})
     changes.write(connection)
+
+
+def insert_uncounted(connection: Connection, scope: Scope, rows: Rows) -> None:
+    """Insert rows that are known to keep the rules, as a part of a large load that ends with `rollups.rebuild`."""
+    whose = {"team_id": scope.team_id, "environment": scope.environment}
+    for model, batch in rows.batches():
+        bulk.insert(connection, model.__table__, batch, whose)  # type: ignore[arg-type]  # it is a table
 
 
 def create(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -24,12 +25,19 @@ def restored_logging() -> Iterator[None]:
         logger.handlers[:] = handlers
 
 
+def written(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what was written to standard error, and nothing to standard output."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
 def test_a_text_line_has_time_severity_message_and_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.TEXT, LogLevel.INFO)
     logging.getLogger("cstar_mock.requests").info("GET /x 200", extra=FIELDS)
-    out, err = capsys.readouterr()
-    assert out == ""
-    stamp, message = err.rstrip("\n").split(" INFO    ")
+    stamp, message = written(capsys).rstrip("\n").split(" INFO    ")
     assert datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007  (only its shape matters)
     assert message == "GET /x 200 request_id=req_abcdefghijkl duration_ms=1.25 team=acme key=…_key"
 
@@ -37,13 +45,13 @@ def test_a_text_line_has_time_severity_message_and_what_is_known(capsys: pytest.
 def test_a_text_line_leaves_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.TEXT, LogLevel.INFO)
     logging.getLogger("any").warning("hello", extra={"duration_ms": 0.0, "team": None})
-    assert capsys.readouterr().err.endswith("WARNING hello duration_ms=0.0\n")
+    assert written(capsys).endswith("WARNING hello duration_ms=0.0\n")
 
 
 def test_a_json_line_has_every_field_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.JSON, LogLevel.INFO)
     logging.getLogger("cstar_mock.requests").info("GET /x 200", extra=FIELDS | {"status": 200})
-    (text,) = capsys.readouterr().err.splitlines()
+    (text,) = written(capsys).splitlines()
     line = json.loads(text)
     assert datetime.fromisoformat(line.pop("timestamp")).tzinfo is not None
     assert line == {
@@ -58,7 +66,7 @@ def test_a_json_line_has_every_field_under_its_name(capsys: pytest.CaptureFixtur
 def test_a_crash_is_one_json_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogFormat.JSON, LogLevel.ERROR)
     logging.getLogger("any").error("crash", exc_info=RuntimeError("boom"))
-    (text,) = capsys.readouterr().err.splitlines()
+    (text,) = written(capsys).splitlines()
     assert "RuntimeError: boom" in json.loads(text)["exc_info"]
 
 
@@ -68,7 +76,7 @@ def test_lines_below_the_level_are_not_written(level: LogLevel, capsys: pytest.C
     names = [one.value for one in LogLevel]
     for name in names:
         getattr(logging.getLogger("any"), name)(f"said at {name}")
-    written = [line.rsplit(maxsplit=1)[1] for line in capsys.readouterr().err.splitlines()]
+    written = [line.rsplit(maxsplit=1)[1] for line in written(capsys).splitlines()]
     assert written == names[names.index(level.value) :]
 
 
@@ -77,4 +85,18 @@ def test_uvicorn_says_neither_that_it_starts_nor_every_request_again(capsys: pyt
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("uvicorn.access").error("GET / 200")
     logging.getLogger("uvicorn.error").warning("something odd")
-    assert [line.split("WARNING ")[1] for line in capsys.readouterr().err.splitlines()] == ["something odd"]
+    assert [line.split("WARNING ")[1] for line in written(capsys).splitlines()] == ["something odd"]
+
+
+def test_lines_are_written_soon_and_warnings_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.TEXT, LogLevel.INFO)
+    log = logging.getLogger("any")
+    log.info("one")
+    log.warning("two")
+    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["one", "two"]
+    log.info("three")
+    deadline = time.monotonic() + 10
+    while not (err := capsys.readouterr().err):
+        assert time.monotonic() < deadline, "the line was not written"
+        time.sleep(0.005)
+    assert err.endswith(" three\n")

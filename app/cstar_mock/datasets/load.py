@@ -33,7 +33,8 @@ from cstar_mock.models import (
     Scope,
     Team,
 )
-from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, ticket
+from cstar_mock.rollups import rebuild
+from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, insert_uncounted, ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +227,15 @@ def _fill(connection: Connection, scope: Scope, data: EnvironmentData, now: Inst
     for index, recipe in enumerate(data.recipes):
         with _within("recipes", index):
             for rows in generate(recipe, now, numbers):
-                insert_rows(connection, scope, rows)
+                insert_uncounted(connection, scope, rows)
                 add(len(rows))
                 numbers = Numbers(
                     numbers.members + len(rows.members),
                     numbers.customers + len(rows.customers),
                     numbers.tickets + len(rows.tickets),
                 )
+    if data.recipes:
+        rebuild(connection, scope.team_id)
 
 
 def answer(connection: Connection, team_id: str, environment: str, wanted: Answers, now: Instant) -> None:
