@@ -76,8 +76,8 @@ def test_lines_below_the_level_are_not_written(level: LogLevel, capsys: pytest.C
     names = [one.value for one in LogLevel]
     for name in names:
         getattr(logging.getLogger("any"), name)(f"said at {name}")
-    written = [line.rsplit(maxsplit=1)[1] for line in written(capsys).splitlines()]
-    assert written == names[names.index(level.value) :]
+    said = [line.rsplit(maxsplit=1)[1] for line in written(capsys).splitlines()]
+    assert said == names[names.index(level.value) :]
 
 
 def test_uvicorn_says_neither_that_it_starts_nor_every_request_again(capsys: pytest.CaptureFixture[str]) -> None:
