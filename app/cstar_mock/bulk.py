@@ -7,6 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 
+_MANY = 500
+"""From how many rows on PostgreSQL is to count anew."""
+
+_MUCH = 10
+
 _MOST_ROWS = 64
 """Rows in one statement: beyond that nothing is gained, and engines limit the number of parameters."""
 
@@ -36,6 +41,20 @@ def insert(
             parameters += prefix
             parameters += values_of(row)
         connection.exec_driver_sql(statement, tuple(parameters))
+    if connection.dialect.name == "postgresql" and len(rows) >= _MANY:
+        _count_for_postgresql(connection, table, len(rows))
+
+
+def _count_for_postgresql(connection: Connection, table: Table, rows: int) -> None:
+    """Let PostgreSQL count the rows of a table that has grown much.
+
+    Of rows that came within a transaction it knows nothing: it would check each reference to them by reading them all.
+    """
+    known = connection.exec_driver_sql(
+        "SELECT reltuples FROM pg_class WHERE oid = to_regclass(%s)", (table.name,)
+    ).scalar_one()
+    if known < _MUCH * rows:
+        connection.exec_driver_sql(f"ANALYZE {table.name}")
 
 
 @lru_cache(maxsize=512)

@@ -169,9 +169,6 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
 
 def rebuild(connection: Connection, team_id: str | None = None) -> None:
     """Compute the roll-ups of a team, or of all teams, anew from the rows: after a large load, the cheapest way."""
-    if connection.dialect.name == "postgresql":
-        # Of rows that were just loaded it knows nothing, and would join them as if they were a handful.
-        connection.exec_driver_sql("ANALYZE tickets, csat_responses")
     for table in _TABLES:
         gone = delete(table)
         connection.execute(gone if team_id is None else gone.where(table.c.team_id == team_id))
