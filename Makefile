@@ -7,7 +7,7 @@ PORT ?= 27827
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check audit format bench bench-peers lock clean
+.PHONY: help setup run test test-fast check audit format bench bench-outage bench-peers lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: setup  ## run the benchmarks; tables on the screen, JSON in benchmarks/re
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/fixture.py
 	$(BIN)/python benchmarks/exactness.py
+
+bench-outage: setup  ## kill PostgreSQL and Valkey under load, and check what that costs
+	$(BIN)/python benchmarks/outage.py
 
 bench-peers: setup  ## compare with other mock servers (needs Node.js, Java and the internet); fills docs/performance.md
 	$(BIN)/python benchmarks/peers.py

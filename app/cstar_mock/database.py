@@ -42,6 +42,8 @@ _ON_CONNECT = (
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 _NO_DATABASE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 _WRITE = "cstar_mock_write"
+_GRACE_SECONDS = 1
+"""How much longer than a statement may take we wait for the engine to say that it took too long."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,6 +101,8 @@ class Database:
                 pool_timeout=self.limits.pool_timeout,
                 connect_args=_connect_args(self.limits, str(self.url.query.get("options", ""))),
             )
+            if self.limits.statement_timeout is not None:
+                event.listen(self.engine, "do_connect", partial(_connect_impatiently, self.limits.statement_timeout))
             event.listen(self.engine, "connect", lambda driver, _record: self._connections.add(driver))
             event.listen(self.engine, "checkout", _refuse_if_closed)
         self._connections: WeakSet[Any] = WeakSet()
@@ -117,8 +121,6 @@ class Database:
         """
         if self.embedded:
             return self.read_now(work, *args, **kwargs)
-        # A server that is frozen, but whose machine still acknowledges what it is sent, never fails by itself. What is
-        # written has no such limit: many statements may take their time, and their fate would not be known.
         limits = self.limits
         most = None if limits.statement_timeout is None else limits.pool_timeout + limits.statement_timeout
         return await self._in_thread(partial(self.read_now, work, *args, **kwargs), most)
@@ -314,6 +316,32 @@ def _connect_args(limits: Limits, options: str) -> dict[str, Any]:
             "tcp_user_timeout": milliseconds,
         }
     return arguments
+
+
+def _connect_impatiently(
+    statement_timeout: float, _dialect: object, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
+    """Open a connection that gives up an engine which says nothing, and is closed then.
+
+    A server that is frozen, but whose machine still acknowledges what it is sent, never fails by itself: neither its
+    own time-out nor the kernel's ends the waiting. Whether what it was sent is done, a COMMIT above all, is not known.
+    """
+    import psycopg  # noqa: PLC0415  (an extra)
+
+    most_seconds = statement_timeout + _GRACE_SECONDS
+
+    class Impatient(psycopg.Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            deadline = time.monotonic() + most_seconds
+            try:
+                return super().wait(gen, interval, most_seconds if timeout is None else timeout)
+            except psycopg.OperationalError:
+                if timeout is None and time.monotonic() >= deadline:
+                    # Late answers would be taken for those of the next statement.
+                    self.close()
+                raise
+
+    return Impatient.connect(*arguments, **options)
 
 
 def _refuse_if_closed(driver: Any, _record: object, _proxy: object) -> None:

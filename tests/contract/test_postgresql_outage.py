@@ -189,12 +189,48 @@ def test_a_frozen_server_is_given_up_and_closing_does_not_wait_for_it(engine: En
         try:
             with pytest.raises(StoreUnavailable):
                 await database.read(one)
+            with pytest.raises(StoreUnavailable):
+                await database.write(one)
             database.close()
         finally:
             for pid in family:
                 os.kill(pid, signal.SIGCONT)
 
     asyncio.run(ask())
+
+
+def test_a_commit_that_is_never_answered_is_given_up_and_not_acknowledged(engine: Engine, database: Database) -> None:
+    """The commit's fate is unknown, and the connection is not used again."""
+    family = engine.family()
+
+    def write_and_freeze(connection: Connection) -> int:
+        process = connection.scalar(text("SELECT pg_backend_pid()"))
+        assert isinstance(process, int)
+        connection.execute(text("CREATE TABLE IF NOT EXISTS frozen (id integer)"))
+        family.append(process)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        return process
+
+    async def ask() -> None:
+        try:
+            with pytest.raises(StoreUnavailable):
+                await database.write(write_and_freeze)
+        finally:
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
+        used = await database.write(lambda connection: connection.scalar(text("SELECT pg_backend_pid()")))
+        assert used not in family
+
+    asyncio.run(ask())
+
+
+def test_many_statements_may_together_take_longer_than_one(database: Database) -> None:
+    def sleep_often(connection: Connection) -> None:
+        for _ in range(6):
+            sleep(connection, 0.3)
+
+    asyncio.run(database.write(sleep_often))
 
 
 def test_an_error_of_the_work_itself_is_no_outage(database: Database) -> None:
