@@ -1,6 +1,7 @@
 """What the benchmarks share: servers, a load generator in the same process, tables and JSON."""
 
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -14,6 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+NUMBER = b"{number}"
+"""In a path: another number in each request, so that no answer is remembered."""
+
+_numbers = itertools.count()
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,8 +39,9 @@ async def _client(
 ) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     while time.perf_counter() < until:
+        sent = request.replace(NUMBER, b"%d" % next(_numbers)) if NUMBER in request else request
         begun = time.perf_counter()
-        writer.write(request)
+        writer.write(sent)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await _read_body(reader, head)
         if b"\r\nconnection: close" in head:
