@@ -1,21 +1,24 @@
 """Whether the server stays within its bounds: the journal and the memory after a million requests.
 
-    python benchmarks/soak.py [--requests 1000000] [--teams 200] [--connections 16] [--ceiling-mb 64]
+    python benchmarks/soak.py [--requests 1000000] [--teams 200] [--connections 16] [--ceiling-mb 64] [--minutes 20]
 
 One worker, an in-memory store, everything on: limits, journal, each team with a clock of its own, every fifth with a
 fault rule that fails now and then. The requests go to all teams in turns, over keep-alive connections, and carry the
 headers that a client sends. Memory is the server's resident set; it is allowed to grow until every journal is full,
-and from then on by the ceiling at most. Exits with 1 if a bound does not hold.
+and from then on by the ceiling at most. With `--minutes`, the same at half load for so long: after each batch of
+requests, rows are written to some teams, and the server rests for as long as the batch took; in the last quarter of the
+time, memory may be 3 % above the second quarter at most. Exits with 1 if a bound does not hold.
 """
 
 import argparse
 import asyncio
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 
 from _common import cstar_mock, send_all, table, write
@@ -27,6 +30,9 @@ from cstar_mock.testing.servers import Server, connected
 JOURNAL_SIZE = 1000
 HEADERS = "User-Agent: soak/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"
 FIGURES = {"tickets": {"total": 5, "open": 2, "resolved": 3}}
+MOST_GROWTH = 0.03
+BATCH = 20_000
+SAMPLE_SECONDS = 15
 NOW_AND_THEN = {"status": 500, "probability": 0.01, "seed": 7}
 
 
@@ -91,6 +97,52 @@ def complaints(samples: list[Sample], ceiling_mb: float) -> list[str]:
     return found
 
 
+def rest(teams: list[Team], number: int, seconds: float) -> None:
+    """Write some rows, so that answers have to be computed anew, and let the server rest."""
+    begun = time.perf_counter()
+    for team in teams[number % 10 :: 10]:
+        ticket = team.rows("tickets")[0]["id"]
+        team.change("tickets", ticket, status="resolved")
+        team.change("tickets", ticket, status="open")
+    time.sleep(max(0.0, seconds - (time.perf_counter() - begun)))
+
+
+def half_load(
+    host: str, requests: Iterator[bytes], teams: list[Team], arguments: argparse.Namespace, pid: int
+) -> tuple[list[Sample], dict[int, int]]:
+    """Send batches of requests, each followed by as long a rest, until the minutes are over."""
+    statuses: dict[int, int] = {}
+    begun = time.perf_counter()
+    samples = [sample(pid, teams, 0, 0)]
+    sent = number = 0
+    while (elapsed := time.perf_counter() - begun) < arguments.minutes * 60:
+        asyncio.run(send_all(host, requests, BATCH, arguments.connections, statuses))
+        sent, number = sent + BATCH, number + 1
+        rest(teams, number, time.perf_counter() - begun - elapsed)
+        if time.perf_counter() - begun - samples[-1].seconds >= SAMPLE_SECONDS:
+            samples.append(sample(pid, teams, sent, time.perf_counter() - begun))
+    return samples, statuses
+
+
+def judge_half_load(samples: list[Sample], statuses: dict[int, int]) -> None:
+    """Print what memory was in each quarter of the time, and exit with 1 if it grew."""
+    ends = [samples[-1].seconds * quarter / 4 for quarter in range(5)]
+    means = [
+        statistics.mean(one.resident_mb for one in samples if begin < one.seconds <= end)
+        for begin, end in pairwise(ends)
+    ]
+    growth = means[3] / means[1] - 1
+    last, answers = samples[-1], dict(sorted(statuses.items()))
+    table(
+        f"{last.requests:,} requests in {last.seconds / 60:.1f} minutes; answers: {answers}",
+        ("first quarter, MB", "second", "third", "last", "last above second"),
+        [(*means, f"{growth:.1%}")],
+    )
+    write("soak-minutes", {"statuses": statuses, "quarters": means, "samples": [asdict(one) for one in samples]})
+    if growth > MOST_GROWTH or set(statuses) - {200, 403, 500}:
+        sys.exit("memory grew, or something else was answered than 200, 403 and the failures asked for")
+
+
 def main() -> None:
     """Measure, print, write, judge."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,6 +151,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--ceiling-mb", type=float, default=64)
     parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--minutes", type=float)
     arguments = parser.parse_args()
     options = [
         *("--log-level", "error", "--dataset", "empty", "--journal-size", str(JOURNAL_SIZE)),
@@ -114,6 +167,10 @@ def main() -> None:
         teams = make_teams(server, arguments.teams)
         host = ready["url"].removeprefix("http://")
         requests = requests_of(host, teams)
+        if arguments.minutes is not None:
+            samples, statuses = half_load(host, requests, teams, arguments, ready["pid"])
+            judge_half_load(samples, statuses)
+            return
         begun = time.perf_counter()
         samples = [sample(ready["pid"], teams, 0, 0)]
         for number in range(arguments.samples):
