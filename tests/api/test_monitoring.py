@@ -16,6 +16,8 @@ from cstar_mock import settings
 from cstar_mock.http.routes import route_of
 from cstar_mock.settings import SettingsError
 
+pytestmark = pytest.mark.one_engine("counts in this process, whatever is below")
+
 TEAM = "f07114d7-c66e-5709-b0ff-21e45192d472"
 
 

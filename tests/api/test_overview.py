@@ -128,6 +128,7 @@ def test_meta_stands_in_a_200_if_a_setting_says_so(make_api: MakeApi) -> None:
     assert body["meta"] == {"requestId": response.headers["X-Request-Id"], "timestamp": "2025-12-10T14:30:00Z"}
 
 
+@pytest.mark.one_engine("nothing is remembered on PostgreSQL without asking it")
 def test_an_answer_takes_two_statements_and_its_repetition_none(api: Api, statements: list[Any]) -> None:
     """One for the key, one for the figures; the clock stands still, and nobody writes."""
     first = api.get("overview")

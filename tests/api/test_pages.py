@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from tests.conftest import Api
 
+pytestmark = pytest.mark.one_engine("pages of this process, with nothing of a team in them")
+
 
 def test_health_says_that_the_process_answers(api: Api) -> None:
     response = api.get("/healthz", None)

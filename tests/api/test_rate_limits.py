@@ -10,6 +10,7 @@ from tests.conftest import Api, MakeApi, assert_envelope
 from cstar_mock import keys
 from cstar_mock.models import Team
 
+OWN_CLOCK = "moves this process's clock, which Valkey does not see; tests/unit/test_state.py compares the two"
 WHOAMI = "/api/v1/auth/whoami"
 
 
@@ -27,6 +28,7 @@ def limits(response: Any) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("key", "limit"), [("sk_live", 1000), ("pk_live", 100)])
+@pytest.mark.one_engine(OWN_CLOCK)
 def test_one_request_more_than_the_limit_is_refused(api: Api, second: list[float], key: str, limit: int) -> None:
     for count in range(1, limit + 1):
         response = api.get(WHOAMI, key)
@@ -50,6 +52,7 @@ def test_the_reset_lies_as_many_seconds_ahead_as_retry_after_says(make_api: Make
     assert before + retry_after <= reset <= after + retry_after
 
 
+@pytest.mark.one_engine(OWN_CLOCK)
 def test_who_sleeps_as_told_finds_a_new_window(api: Api, second: list[float]) -> None:
     for _ in range(101):
         response = api.get(WHOAMI, "pk_live")
@@ -61,6 +64,7 @@ def test_who_sleeps_as_told_finds_a_new_window(api: Api, second: list[float]) ->
     assert limits(api.get(WHOAMI, "pk_live"))["Remaining"] == 99
 
 
+@pytest.mark.one_engine(OWN_CLOCK)
 def test_a_window_begins_with_its_first_request_and_does_not_move(api: Api, second: list[float]) -> None:
     first = limits(api.get(WHOAMI))
     second[0] += 3000
@@ -107,6 +111,7 @@ def test_two_applications_do_not_share_their_counts(make_api: MakeApi) -> None:
     assert limits(second.get(WHOAMI))["Remaining"] == 999
 
 
+@pytest.mark.one_engine("slowapi counts in this process only")
 def test_the_environment_cannot_switch_the_limiter_off(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slowapi reads RATELIMIT_ENABLED behind our back."""
     monkeypatch.setenv("RATELIMIT_ENABLED", "false")
@@ -120,6 +125,7 @@ def test_health_and_documents_are_never_limited(make_api: MakeApi) -> None:
         assert [api.get(path).status_code for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.one_engine(OWN_CLOCK)
 def test_windows_follow_the_advances_of_the_teams_clock_and_nothing_else(api: Api, second: list[float]) -> None:
     def move(**columns: int) -> None:
         api.database.write_now(
@@ -138,6 +144,7 @@ def test_windows_follow_the_advances_of_the_teams_clock_and_nothing_else(api: Ap
     assert limits(api.get(WHOAMI)) == {"Limit": 1000, "Remaining": 999, "Reset": 1_800_003_600, "Window": 3600}
 
 
+@pytest.mark.one_engine(OWN_CLOCK)
 def test_ended_windows_are_forgotten(api: Api, second: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar_mock.state.memory._PURGE_EVERY", 1)
     storage = api.client.app.state.services.state.windows._strategy.storage  # type: ignore[attr-defined]  # noqa: SLF001

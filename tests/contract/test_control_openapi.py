@@ -11,6 +11,8 @@ import pytest
 from openapi_spec_validator import validate
 from tests.conftest import MakeApi, running
 
+pytestmark = pytest.mark.one_engine("the document, and what is refused by it")
+
 METHODS = {"get", "put", "post", "delete", "patch"}
 # Where the document's paths lead to rows: one team for all operations, and another to be deleted.
 CONFIGURATION = """

@@ -14,6 +14,8 @@ from cstar_mock import guessing
 from cstar_mock.guessing import GuessLimiter, network
 from cstar_mock.state.memory import MemoryWindows
 
+pytestmark = pytest.mark.one_engine("moves the clock of this process, which Valkey does not see")
+
 WHOAMI = "/api/v1/auth/whoami"
 TOKEN = "a-control-token"
 
@@ -41,7 +43,7 @@ def guess(api: Api, count: int = 3) -> None:
 
 def elsewhere(api: Api) -> TestClient:
     """Return a client at another address."""
-    return TestClient(api.client.app, "http://127.0.0.1", client=("192.0.2.7", 1), raise_server_exceptions=False)
+    return api.another_client(client=("192.0.2.7", 1), raise_server_exceptions=False)
 
 
 def test_beyond_the_limit_no_key_is_tested_not_even_a_right_one(api: Api) -> None:

@@ -16,6 +16,8 @@ from tests.conftest import Api, MakeApi, Server
 
 from cstar_mock import errors
 
+pytestmark = pytest.mark.one_engine("the document, and what is refused by it")
+
 TEAM = "/api/v1/teams/{teamId}/analytics"
 
 

@@ -335,9 +335,7 @@ def test_without_a_socket_a_connection_fault_is_an_exception(control: Control, f
 
 
 def _raising(api: Api) -> Any:
-    from starlette.testclient import TestClient
-
-    return TestClient(api.client.app, "http://127.0.0.1")
+    return api.another_client()
 
 
 # --- Prefer ---------------------------------------------------------------------------------------------------------

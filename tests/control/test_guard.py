@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope, running
 from tests.control.conftest import assert_problem
 
 from cstar_mock.control import guard
 from cstar_mock.control.guard import is_loopback
+
+pytestmark = pytest.mark.one_engine("who is let in is decided before anything is read")
 
 TOKEN = "a-control-token"
 
@@ -167,7 +168,7 @@ def test_the_rest_of_the_server_does_not_mind_hosts_and_origins(api: Api) -> Non
 
 
 def test_a_path_that_only_looks_like_the_control_api_is_not_it(api: Api) -> None:
-    client = TestClient(api.client.app, "http://evil.example", raise_server_exceptions=False)
+    client = api.another_client(base_url="http://evil.example", raise_server_exceptions=False)
     for path in ("/__adminx", "/__ADMIN/teams", "//__admin/teams", "/api/../__admin/teams"):
         assert client.get(path).status_code in {403, 404}
 

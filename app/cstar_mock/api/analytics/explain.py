@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, select
+from sqlalchemy.engine.default import DefaultDialect
 
 from cstar_mock.api.analytics import metrics, periods, service
 from cstar_mock.api.analytics.metrics import Metric, in_scope
@@ -11,6 +12,8 @@ from cstar_mock.api.analytics.periods import Period, Window
 from cstar_mock.clock import MINUTE, Instant
 from cstar_mock.models import CsatResponse, Scope, Ticket
 
+# The same words whichever the engine, with parameters by name: a driver's own way to write them runs nowhere else.
+_PLAIN = DefaultDialect(paramstyle="named")
 _MEMBER: ColumnElement[str] = bindparam("member_id", type_=String)
 
 
@@ -23,7 +26,7 @@ class Explanation:
         value: what the API answers.
         definition: its meaning.
         source: `doc`, `site` or `ours`.
-        sql: the statement that selects the rows that count.
+        sql: the statement that selects the rows that count; `:name` is a parameter, on every engine.
         parameters: the statement's parameters.
         ids: the ids of those rows: there are as many as the figure says, or the figure is the mean of `values`.
         values: for a mean, what is averaged, in the unit of the figure, in the order of the ids.
@@ -114,7 +117,7 @@ def _explanation(
     connection: Connection, metric: Metric, value: float | None, statement: Select[Any], parameters: dict[str, Any]
 ) -> Explanation:
     rows = connection.execute(statement, parameters).all()
-    sql = str(statement.compile(connection))
+    sql = str(statement.compile(dialect=_PLAIN))
     unit = MINUTE if metric is metrics.AGENT_ANSWERED else 1
     return Explanation(
         figure=metric.name,
