@@ -11,6 +11,8 @@ from tests.conftest import Api, MakeApi, assert_envelope
 
 from cstar_mock import Settings, create_app, rows, teams
 from cstar_mock.database import Database
+from cstar_mock.datasets.format import TeamData
+from cstar_mock.datasets.load import create_team, delete_team
 from cstar_mock.models import ApiKey
 from cstar_mock.server import load_datasets
 
@@ -160,3 +162,17 @@ def test_an_answer_follows_the_writes_of_other_processes(tmp_path: Path) -> None
     assert api.get("overview").status_code == 401
     ours.close()
     theirs.close()
+
+
+def test_a_key_that_became_another_teams_gets_no_answer_of_the_first(api: Api) -> None:
+    """Its answer was remembered, and computing it again would give it the rows of its new team."""
+    path = f"/api/v1/teams/{api.teams[0].id}/analytics/overview"
+    assert api.get(path).status_code == 200
+    key = api.teams[0].keys["sk_live"]
+
+    def replace(connection: Connection) -> None:
+        delete_team(connection, api.teams[0].id)
+        create_team(connection, TeamData.model_validate({"slug": "other", "keys": {"sk_live": key}}))
+
+    api.database.write_now(replace)
+    assert_envelope(api.get(path), 403, "insufficient_permissions")

@@ -13,7 +13,7 @@ from cstar_mock.clock import Instant
 from cstar_mock.security import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
 _MOST = 10_000
 
@@ -24,13 +24,24 @@ class Answer:
 
     Attributes:
         data: as JSON.
+        team_id: whose.
         revision: the team's, before the data were read.
         until: when, by the team's clock, a row enters or leaves the window; None for never.
+        again: computes it anew for the same key, once it does not hold any more.
     """
 
     data: bytes
+    team_id: str
     revision: int
     until: Instant | None
+    again: "Callable[[Caller, Answer | None], Awaitable[Answer]]"
+
+    def may_be_computed_again(self, caller: Caller) -> bool:
+        """Whether the same request of this caller would be answered with such data, whatever they are now.
+
+        A key can have become another team's, and a fault rule may be about such a request.
+        """
+        return self.team_id == caller.team_id and not caller.faults
 
     def holds(self, caller: Caller) -> bool:
         """Whether the same request of this caller has the same data for its answer now."""

@@ -1,4 +1,6 @@
-"""The replay lane: a request that was answered before, and whose answer still holds, never reaches the router.
+"""The replay lane: a request that was answered before never reaches the router.
+
+If its answer still holds, it is given again; else it is computed anew, by the very function that computed it before.
 
 It stands in front of the router and uses the very functions that the router's dependencies use: the key is still
 checked, the request still counted, logged and recorded. What it saves is routing, and asking the store. It must be
@@ -37,14 +39,19 @@ class ReplayLane:
     async def _replay(self, scope: Scope) -> Response | None:
         context = context_of(scope)
         key = security.key_digest(scope["headers"])
-        answer = None if key is None else self.services.remembered.get(scope, key)
+        if key is None:
+            return None
+        answer = self.services.remembered.get(scope, key)
         if answer is None:
             return None
         try:
             caller = await authenticate(scope, self.services, context, key)
-            if not answer.holds(caller):
+            if not answer.holds(caller) and not answer.may_be_computed_again(caller):
                 return None
             await count(self.services, context, caller)
+            if not answer.holds(caller):
+                answer = await answer.again(caller, answer)
+                self.services.remembered.put(scope, key, answer)
         except ApiError as error:
             return await api_error(Request(scope), error)
         except RateLimitExceeded as error:

@@ -37,18 +37,24 @@ def create_router(settings: Settings) -> APIRouter:
         *options: Period,
     ) -> Response:
         services, sent = services_of(request), request.scope
-        scope, now = Scope(caller.team_id, caller.environment), caller.clock.now()
-        data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
-        key = context_of(sent).key
-        if key is not None and not concerned_by_faults(sent, caller):
+
+        async def compute(caller: Caller, before: Answer | None) -> Answer:
+            scope, now = Scope(caller.team_id, caller.environment), caller.clock.now()
+            data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
             until: Instant | None = None
             if caller.clock.frozen_at is None:
                 # How long it holds is only worth finding out for what is asked again while nothing is written.
-                before, until = services.remembered.get(sent, key), now
+                until = now
                 if before is not None and before.revision == caller.revision:
                     until = await services.database.read(holds_until, scope, *options, now)
-            services.remembered.put(sent, key, Answer(data, caller.revision, until))
-        return success(sent, services, data)
+            return Answer(data, caller.team_id, caller.revision, until, compute)
+
+        key = context_of(sent).key
+        before = None if key is None else services.remembered.get(sent, key)
+        answer = await compute(caller, before)
+        if key is not None and not concerned_by_faults(sent, caller):
+            services.remembered.put(sent, key, answer)
+        return success(sent, services, answer.data)
 
     @router.get(
         "/overview",
