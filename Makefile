@@ -7,7 +7,7 @@ PORT ?= 27827
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check audit format bench bench-outage bench-peers lock clean
+.PHONY: help setup run test test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: setup  ## run the whole test suite with its coverage gate
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-thorough: setup  ## run random sequences of control operations more often
+	SEQUENCES=3000 $(BIN)/python -m pytest -n $(WORKERS) tests/properties/test_state_machine.py
 
 test-fast: setup  ## run the unit and API tests only
 	$(BIN)/python -m pytest tests/unit tests/api

@@ -65,7 +65,9 @@ class _Doors:
         self.clients: list[TestClient] = []
         for database, memory in zip(self.databases, (Remembered, _Forgetful), strict=False):
             monkeypatch.setattr("cstar_mock.application.Remembered", memory)
-            self.clients.append(TestClient(create_app(Settings(secret_rate_limit=LIMIT), database)))
+            client = TestClient(create_app(Settings(secret_rate_limit=LIMIT), database))
+            client.__enter__()  # one event loop for all requests: making one takes longer than a request
+            self.clients.append(client)
 
     def start_over(self) -> None:
         """Begin a new history: the team as it was, and new rate-limit windows."""
@@ -121,6 +123,8 @@ def _body(text: str) -> Any:
 def _doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Doors]:
     doors = _Doors(tmp_path, monkeypatch)
     yield doors
+    for client in doors.clients:
+        client.__exit__()
     for database in doors.databases:
         database.close()
 

@@ -14,7 +14,7 @@ from cstar_mock import migrate, rollups, rows
 from cstar_mock.database import Database
 from cstar_mock.models import CsatResponse, Customer, Member, NewestTicket, Rollup, Scope, Team, Ticket
 
-LIVE = Scope("team-1", "live")
+LIVE = Scope("rolled-up", "live")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -28,11 +28,11 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         migrate.upgrade(database)
     database.write_now(
         lambda connection: connection.execute(
-            insert(Team), [{"id": "team-1", "slug": "team-1", "name": "T", "origin": {}, "created_at": 0}]
+            insert(Team), [{"id": "rolled-up", "slug": "rolled-up", "name": "T", "origin": {}, "created_at": 0}]
         )
     )
     yield database
-    database.write_now(lambda connection: connection.execute(delete(Team).where(Team.id == "team-1")))
+    database.write_now(lambda connection: connection.execute(delete(Team).where(Team.id == "rolled-up")))
     database.close()
 
 
@@ -87,12 +87,12 @@ def test_what_was_written_behind_their_back_is_found_and_mended(database: Databa
         rows.insert_rows(connection, LIVE, rows.Rows([member], [customer], [ticket]))
         assert rollups.differences(connection) == []
         connection.execute(
-            update(Ticket).where(Ticket.team_id == "team-1").values(created_at=2**40, first_response_at=2**41)
+            update(Ticket).where(Ticket.team_id == "rolled-up").values(created_at=2**40, first_response_at=2**41)
         )
         assert rollups.differences(connection) == [
-            "newest_tickets: 2 differ from the rows of team team-1 (live)",
-            "member_totals: 1 differ from the rows of team team-1 (live)",
-            "rollups: 3 differ from the rows of team team-1 (live)",
+            "newest_tickets: 2 differ from the rows of team rolled-up (live)",
+            "member_totals: 1 differ from the rows of team rolled-up (live)",
+            "rollups: 3 differ from the rows of team rolled-up (live)",
         ]
         rollups.rebuild(connection)
         assert rollups.differences(connection) == []

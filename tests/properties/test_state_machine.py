@@ -1,5 +1,6 @@
 """Random sequences of control operations: at every read, the API agrees with the oracle about a model of the rows."""
 
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -19,7 +20,8 @@ from cstar_mock.datasets.format import Answers, TeamData
 from cstar_mock.datasets.load import answer, create_team, delete_team, reset_team
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket
 
-SEQUENCES = 3000
+SEQUENCES = int(os.environ.get("SEQUENCES", "1000"))
+"""In all four machines together; `make test-thorough` tries 3,000."""
 ORIGIN = "2025-12-10T14:30:00Z"
 KINDS = {kind.path: kind for kind in control_rows._KINDS}  # noqa: SLF001
 _database = Database("sqlite://")
@@ -188,11 +190,27 @@ def _pick(rows_: list[dict[str, Any]], number: int) -> dict[str, Any]:
     return rows_[number % len(rows_)]
 
 
-ControlMachine.TestCase.settings = settings(
-    max_examples=SEQUENCES,
-    stateful_step_count=8,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+class SecondMachine(ControlMachine):
+    """The same once more, for another worker of the test run."""
+
+
+class ThirdMachine(ControlMachine):
+    """And once more."""
+
+
+class FourthMachine(ControlMachine):
+    """And once more."""
+
+
+for _machine in (ControlMachine, SecondMachine, ThirdMachine, FourthMachine):
+    _machine.TestCase.settings = settings(
+        max_examples=SEQUENCES // 4,
+        stateful_step_count=8,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
 TestControlMachine = ControlMachine.TestCase
+TestSecondMachine = SecondMachine.TestCase
+TestThirdMachine = ThirdMachine.TestCase
+TestFourthMachine = FourthMachine.TestCase
