@@ -93,7 +93,7 @@ def test_no_secret_comes_back(tmp_path: Path, log_format: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "place"),
     [
-        ("serve", "u:{}@127.0.0.1:1/d"),
+        ("serve --startup-timeout 0", "u:{}@127.0.0.1:1/d"),
         ("db check", "127.0.0.1:1/d?user=u&password={}"),
         ("keys list", "u:{}@[broken/d"),
     ],

@@ -94,7 +94,7 @@ def test_it_says_what_pyproject_says(wheel: Path) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert len(required) == len(project["dependencies"])
     assert metadata["Requires-Python"] == project["requires-python"]
-    assert metadata.get_all("Provides-Extra") == ["postgresql", "pytest", "valkey"]
+    assert metadata.get_all("Provides-Extra") == ["metrics", "opentelemetry", "postgresql", "pytest", "valkey"]
     entry_points = ConfigParser()
     entry_points.read_string(files[f"cstar_mock-{VERSION}.dist-info/entry_points.txt"].decode())
     assert dict(entry_points["console_scripts"]) == {"cstar-mock": "cstar_mock.cli:main"}
