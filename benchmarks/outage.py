@@ -196,7 +196,7 @@ class Load:
 
     async def read_whoami(self, client: Client) -> None:
         """Ask who we are."""
-        await client.ask("whoami", "GET", "/api/v1/whoami", self._teams["quiet"][1])
+        await client.ask("whoami", "GET", "/api/v1/auth/whoami", self._teams["quiet"][1])
 
     async def write_tickets(self, client: Client) -> None:
         """Create a ticket and resolve it."""

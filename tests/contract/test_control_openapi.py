@@ -131,7 +131,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
                 "--checks",
                 "all",
                 "--max-examples",
-                "8",
+                "4",
                 "--no-color",
                 # One worker builds what it is asked for, and this machine may be busy.
                 "--request-timeout",
