@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httptools
 
 NUMBER = b"{number}"
 """In a path: another number in each request, so that no answer is remembered."""
@@ -34,32 +36,54 @@ class Load:
     statuses: dict[int, int]
 
 
-async def _client(
-    host: str, port: int, request: bytes, until: float, latencies: list[float], statuses: dict[int, int]
-) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
-    while time.perf_counter() < until:
-        sent = request.replace(NUMBER, b"%d" % next(_numbers)) if NUMBER in request else request
-        begun = time.perf_counter()
-        writer.write(sent)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        await _read_body(reader, head)
-        if b"\r\nconnection: close" in head:
-            writer.close()
-            reader, writer = await asyncio.open_connection(host, port)
-        latencies.append(time.perf_counter() - begun)
-        status = int(head[9:12])
-        statuses[status] = statuses.get(status, 0) + 1
-    writer.close()
+class _Client(asyncio.Protocol):
+    """One connection that sends a request as soon as the last one is answered.
+
+    A load generator must not be what limits a server on the other core, so nothing here is done in a coroutine.
+    """
+
+    def __init__(self, request: bytes, latencies: list[float], statuses: dict[int, int]) -> None:
+        self._request = request
+        self._latencies = latencies
+        self._statuses = statuses
+        self._begun = 0.0
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._parser = httptools.HttpResponseParser(self)
+        self.send()
+
+    def send(self) -> None:
+        request = self._request
+        self._begun = time.perf_counter()
+        self.transport.write(request.replace(NUMBER, b"%d" % next(_numbers)) if NUMBER in request else request)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._latencies.append(time.perf_counter() - self._begun)
+        status = self._parser.get_status_code()
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+        if self._parser.should_keep_alive():
+            self.send()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
 
 
-async def _read_body(reader: asyncio.StreamReader, head: bytes) -> None:
-    if b"\r\ntransfer-encoding: chunked" in head:
-        while size := int(await reader.readline(), 16):
-            await reader.readexactly(size + 2)
-        await reader.readline()
-    else:
-        await reader.readexactly(int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
+async def _keep_sending(host: str, port: int, *client: Any) -> None:
+    """Send requests over one connection, and over another one whenever the server closes it."""
+    loop = asyncio.get_running_loop()
+    while True:
+        transport, protocol = await loop.create_connection(lambda: _Client(*client), host, port)
+        try:
+            await protocol.lost
+        finally:
+            transport.abort()
 
 
 def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None) -> Load:
@@ -91,10 +115,11 @@ def run(url: str, path: str, connections: int, seconds: float, key: str | None) 
     statuses: dict[int, int] = {}
 
     async def everything() -> None:
-        until = time.perf_counter() + seconds
-        await asyncio.gather(
-            *(_client(host, int(port), request, until, latencies, statuses) for _ in range(connections))
+        clients = asyncio.gather(
+            *(_keep_sending(host, int(port), request, latencies, statuses) for _ in range(connections))
         )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(clients, seconds)
 
     try:
         import uvloop  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -13,7 +14,7 @@ from cstar_mock.api.dependencies import Services
 from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
-from cstar_mock.api.replay import ReplayLane
+from cstar_mock.api.replay import ReplayLane, replayed
 from cstar_mock.control.application import NO_TELEMETRY, Prefixed, create_control_app
 from cstar_mock.control.guard import Guard
 from cstar_mock.database import Database, Limits
@@ -102,7 +103,13 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     app.add_middleware(ReplayLane, services=app.state.services)
     app.add_middleware(ApiCORSMiddleware)
     monitoring = _monitoring(app, settings_, database, token_guesses) if settings_.metrics else None
-    app.add_middleware(RequestContextMiddleware, journal=state.journal, monitoring=monitoring)
+    never_waits = database.embedded and state.engine is None and tracing is None
+    app.add_middleware(
+        RequestContextMiddleware,
+        journal=state.journal,
+        monitoring=monitoring,
+        replayed=partial(replayed, app.state.services) if never_waits else None,
+    )
     errors.install(app)
     app.include_router(analytics(settings_))
     app.include_router(identity(settings_))

@@ -82,14 +82,14 @@ class Database:
         self.limits = limits or Limits()
         self.observe: Callable[[str, float], None] | None = None
         self.embedded = self.url.get_backend_name() == "sqlite"
+        self._in_memory = self.embedded and self.url.database in {None, "", ":memory:"}
         if self.embedded:
-            in_memory = self.url.database in {None, "", ":memory:"}
             self.engine = create_engine(
                 self.url,
                 connect_args={"check_same_thread": False},
                 # A statement names a parameter as often as it likes, and it is bound once.
                 paramstyle="named",
-                **({"poolclass": StaticPool} if in_memory else {}),
+                **({"poolclass": StaticPool} if self._in_memory else {}),
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_immediate_if_writing)
@@ -197,6 +197,8 @@ class Database:
         """Return what stays equal as long as nothing is written, by whomever; None if that can't be told for free."""
         if not self.embedded:
             return None
+        if self._in_memory:
+            return self._writes, 0
         driver = self._reading().connection.driver_connection
         assert driver is not None  # noqa: S101  (the connection is open)
         return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]

@@ -29,10 +29,9 @@ class TextFormatter(logging.Formatter):
         if second != self._second:
             # Writing a time costs more than the rest of the line.
             self._second, self._shown = second, self.formatTime(record, self.default_time_format)
-        known = record.__dict__
         line = f"{self._shown},{record.msecs:03.0f} {record.levelname:<7} {record.getMessage()}"
         for name in _FIELDS:
-            if (value := known.get(name)) is not None:
+            if (value := getattr(record, name, None)) is not None:
                 line += f" {name}={value}"
         if record.exc_info:
             line += f"\n{self.formatException(record.exc_info)}"

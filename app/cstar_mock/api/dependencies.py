@@ -54,6 +54,8 @@ async def any_key(request: Request) -> Caller:
     """
     services = services_of(request)
     context = context_of(request.scope)
+    if context.failure is not None:  # the replay lane has come this far
+        raise context.failure
     caller = context.authenticated
     if caller is None:  # else the replay lane has, whose answer did not hold any more
         key = security.key_digest(request.scope["headers"])

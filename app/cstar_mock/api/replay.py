@@ -2,22 +2,19 @@
 
 If its answer still holds, it is given again; else it is computed anew, by the very function that computed it before.
 
-It stands in front of the router and uses the very functions that the router's dependencies use: the key is still
-checked, the request still counted, logged and recorded. What it saves is routing, and asking the store. It must be
-invisible: `tests/properties/test_replay.py` sends random histories through both doors.
+It uses the very functions that the router's dependencies use: the key is still checked, the request still counted,
+logged and recorded. What it saves is routing, and asking the store. It has two doors: `ReplayLane` stands in front of
+the router of any ASGI server; our own server asks `replayed` before it even starts the application
+(`http.context.RequestContextMiddleware.at_once`). Both must be invisible: `tests/properties/test_replay.py` sends
+random histories through them and through the router.
 """
 
-from slowapi.errors import RateLimitExceeded
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock import security
 from cstar_mock.api.dependencies import Services, authenticate, count
-from cstar_mock.api.success import success
-from cstar_mock.errors import ApiError
+from cstar_mock.api.success import Json, success_body
 from cstar_mock.http.context import context_of
-from cstar_mock.http.errors import api_error, rate_limit_exceeded
 
 
 class ReplayLane:
@@ -29,34 +26,45 @@ class ReplayLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["method"] == "GET" and not self._has_preference(scope):
-            response = await self._replay(scope)
-            if response is not None:
-                await response(scope, receive, send)
+        if scope["type"] == "http" and not context_of(scope).looked_up:
+            body = await replayed(self.services, scope)
+            if body is not None:
+                await Json(body)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _replay(self, scope: Scope) -> Response | None:
-        context = context_of(scope)
-        key = security.key_digest(scope["headers"])
-        if key is None:
-            return None
-        answer = self.services.remembered.get(scope, key)
-        if answer is None:
-            return None
-        try:
-            caller = await authenticate(scope, self.services, context, key)
-            if not answer.holds(caller) and not answer.may_be_computed_again(caller):
-                return None
-            await count(self.services, context, caller)
-            if not answer.holds(caller):
-                answer = await answer.again(caller, answer)
-                self.services.remembered.put(scope, key, answer)
-        except ApiError as error:
-            return await api_error(Request(scope), error)
-        except RateLimitExceeded as error:
-            return await rate_limit_exceeded(Request(scope), error)
-        return success(scope, self.services, answer.data)
 
-    def _has_preference(self, scope: Scope) -> bool:
-        return self.services.settings.prefer and any(name == b"prefer" for name, _ in scope["headers"])
+async def replayed(services: Services, scope: Scope) -> bytes | None:
+    """Return the body of a 200 whose data are remembered or can be computed again; None if the router has to answer.
+
+    What was done for the request until then stands in its context, and is not done again: above all, a refusal is
+    raised where the router would have raised it.
+    """
+    context = context_of(scope)
+    context.looked_up = True
+    if scope["method"] != "GET" or (services.settings.prefer and _has_preference(scope)):
+        return None
+    key = security.key_digest(scope["headers"])
+    if key is None:
+        return None
+    answer = services.remembered.get(scope, key)
+    if answer is None:
+        return None
+    try:
+        caller = await authenticate(scope, services, context, key)
+        if not answer.holds(caller):
+            if not answer.may_be_computed_again(caller):
+                return None
+            await count(services, context, caller)
+            answer = await answer.again(caller, answer)
+            services.remembered.put(scope, key, answer)
+        else:
+            await count(services, context, caller)
+    except Exception as failure:  # noqa: BLE001  (the router raises it, in its place)
+        context.failure = failure
+        return None
+    return success_body(scope, services, answer.data)
+
+
+def _has_preference(scope: Scope) -> bool:
+    return any(name == b"prefer" for name, _ in scope["headers"])

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from cstar_mock import clock
 from cstar_mock.api.dependencies import Services
-from cstar_mock.http.context import context_of
+from cstar_mock.http.context import context_of, json_headers
 
 T = TypeVar("T")
 
@@ -43,18 +43,23 @@ class SuccessWithMeta(Success[T], Generic[T]):
 
 def success(scope: Scope, services: Services, data: bytes) -> Response:
     """Answer 200 with data that are JSON already."""
+    return Json(success_body(scope, services, data))
+
+
+def success_body(scope: Scope, services: Services, data: bytes) -> bytes:
+    """Return the body of a 200 with data that are JSON already."""
     meta = b""
     if services.settings.success_meta:
         context = context_of(scope)
         meta = b',"meta":' + to_json({"requestId": context.request_id, "timestamp": clock.iso(context.now())})
-    return _Json(b'{"success":true,"data":%s%s}' % (data, meta))
+    return b'{"success":true,"data":%s%s}' % (data, meta)
 
 
-class _Json(Response):
+class Json(Response):
     """A 200 whose headers need no looking up."""
 
     def __init__(self, body: bytes) -> None:
         self.status_code = 200
         self.background = None
         self.body = body
-        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        self.raw_headers = json_headers(body)

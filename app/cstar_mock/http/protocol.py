@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 from enum import Enum, auto
-from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -24,6 +24,10 @@ from cstar_mock.faults import ConnectionFault
 
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""
+
+AT_ONCE = "cstar_mock.at_once"
+"""The name of what is in the state of an application that can give some answers without being started: a function of
+the scope that returns the headers and body of a 200, or None."""
 
 DRAINING = "cstar_mock.draining"
 """The name of what is set in the state of an application once its server is on its way out."""
@@ -87,6 +91,9 @@ class Protocol(HttpToolsProtocol):
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
+        self._idle_since = 0.0
+        self._answered = False
+        self._extensions: dict[str, dict[object, object]] = {CONNECTION: {"break": self.break_off}}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many connections already."""
@@ -182,16 +189,54 @@ class Protocol(HttpToolsProtocol):
         """
         self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
         self._check_head()
+        self._answered = self._answer_at_once()
+        if not self._answered:
+            self._start()
+        self._reading = _Reading.BODY
+        self._body = 0
+        self._arrived = -self._packet
+
+    def _start(self) -> None:
         before = self.cycle
         super().on_headers_complete()
-        self.scope["extensions"] = {CONNECTION: {"break": partial(self.break_off, self.cycle)}}
+        self.scope["extensions"] = self._extensions
         if self.app_state.get(DRAINING):
             if before is not None and not before.response_started:
                 before.keep_alive = True  # Of pipelined requests, the last one's answer closes.
             self.cycle.keep_alive = False
-        self._reading = _Reading.BODY
-        self._body = 0
-        self._arrived = -self._packet
+
+    def _answer_at_once(self) -> bool:
+        """Give an answer that the application knows already, if there is one and nothing is special about the request.
+
+        Nothing is made for it that uvicorn makes to start an application: a task, its messages, their checks.
+        """
+        at_once, parser = self.app_state.get(AT_ONCE), self.parser
+        path, _, query = self.url.partition(b"?")
+        if (
+            at_once is None
+            or parser.get_method() != b"GET"
+            or not path.startswith(b"/api/")
+            or b"%" in path
+            or b"#" in self.url
+            or not self.url.isascii()
+            or not self._is_idle()
+            or not parser.should_keep_alive()
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or self.app_state.get(DRAINING)
+        ):
+            return False
+        self.scope |= {"method": "GET", "path": path.decode(), "raw_path": path, "query_string": query}
+        answer = at_once(self.scope)
+        if answer is None:
+            return False
+        headers, body = answer
+        lines = b"".join([b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)])
+        self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[HTTPStatus.OK], lines, body))
+        self._complete()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body.
@@ -202,11 +247,13 @@ class Protocol(HttpToolsProtocol):
         self._body += len(body)
         if self._body > self._longest_body:
             raise _content_too_large(self._longest_body)
-        super().on_body(body)
+        if not self._answered:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request; the answer may be under way already."""
-        super().on_message_complete()
+        if not self._answered:
+            super().on_message_complete()
         self._reading = _Reading.NOTHING
         self._deadline = None
 
@@ -217,9 +264,14 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or tell a client why there is none."""
         if self._refusal is None:
-            super().on_response_complete()
-            if self._reading is _Reading.HEAD:
-                self._unset_keepalive_if_required()
+            self._complete()
+            if self.transport.is_closing():
+                return
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif self.app_state.get(DRAINING):
+                self._close_soon_if_idle()
             return
         if self._reading is _Reading.BODY and self.pipeline and self.pipeline[0][0] is self.cycle:
             self.pipeline.popleft()  # the refused request itself, which waited for its turn
@@ -228,19 +280,19 @@ class Protocol(HttpToolsProtocol):
         else:
             self._tell()
 
+    def _complete(self) -> None:
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+
     def resume_writing(self) -> None:
         """Go on writing, as the client has read."""
         self._unsent = 0
         super().resume_writing()
 
-    def break_off(self, cycle: RequestResponseCycle, fault: ConnectionFault) -> None:
-        """Break the connection in a way that the client sees on its socket.
-
-        Args:
-            cycle: the request that breaks it; a client that pipelines has sent further ones by now.
-            fault: in which way.
-        """
-        if cycle.disconnected:
+    def break_off(self, fault: ConnectionFault) -> None:
+        """Break the connection in a way that the client sees on its socket, as the request that is served now asks."""
+        cycle = self._running
+        if cycle is None or cycle.disconnected:
             return
         cycle.disconnected = True  # uvicorn is not to answer in the application's place
         if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
@@ -336,7 +388,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline = self.loop.time() + seconds
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(min(seconds, self.stall_seconds), self._look)
+        self._timer = self.loop.call_later(min(seconds, self.stall_seconds, self.timeout_keep_alive), self._look)
 
     def _look(self) -> None:
         """See what has become of the deadline, and whether the client takes its answers."""
@@ -349,7 +401,15 @@ class Protocol(HttpToolsProtocol):
         if self._deadline is not None and self._deadline <= now:
             self._deadline = None
             self._time_out(now)
-        pause = self.stall_seconds if self._deadline is None else min(self._deadline - now, self.stall_seconds)
+        pause = min(self.stall_seconds, self.timeout_keep_alive)
+        if self._deadline is not None:
+            pause = min(pause, self._deadline - now)
+        elif self._reading is _Reading.NOTHING and self._is_idle():
+            idle_for = now - self._idle_since
+            if idle_for >= self.timeout_keep_alive:
+                self.timeout_keep_alive_handler()
+            else:
+                pause = min(pause, self.timeout_keep_alive - idle_for)
         self._timer = self.loop.call_later(pause, self._look)
 
     def _time_out(self, now: float) -> None:

@@ -6,7 +6,6 @@ Only touched from the event loop, and without an `await` inside, so it needs no 
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +24,6 @@ MOST_TEAMS = 1_000
 MOST_ENTRIES = 100_000
 """Entries in all journals together, about 180 MB; the one written to the longest ago loses its oldest first."""
 
-# The second in which the present hit is counted. Read once for each, so that the counter and what is told of it
-# can't disagree; limits' own storages would read the wall clock several times.
-_second: ContextVar[int] = ContextVar("second")
 _PURGE_EVERY = 4096
 
 
@@ -47,6 +43,10 @@ class WindowStorage(Storage):
 
     STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
 
+    now = 0
+    """The second in which the present hit is counted. Read once for each, so that the counter and what is told of it
+    can't disagree; limits' own storages would read the wall clock several times."""
+
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)
         self._windows: dict[str, tuple[int, int]] = {}
@@ -59,7 +59,7 @@ class WindowStorage(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count, in a new window if the last one has ended."""
-        now = _second.get()
+        now = self.now
         count, end = self._windows.get(key, (0, 0))
         if end <= now:
             count, end = 0, now + expiry
@@ -72,12 +72,12 @@ class WindowStorage(Storage):
     def get(self, key: str) -> int:
         """Return the count in the present window."""
         count, end = self._windows.get(key, (0, 0))
-        return count if end > _second.get() else 0
+        return count if end > self.now else 0
 
     def get_expiry(self, key: str) -> float:
         """Return when the present window ends, in seconds of the same clock."""
         _, end = self._windows.get(key, (0, 0))
-        return max(end, _second.get())
+        return max(end, self.now)
 
     def window(self, key: str) -> tuple[int, int]:
         """Return the count in a counter's last window, and when that ends."""
@@ -121,12 +121,8 @@ class MemoryWindows:
     async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
         """Count one hit, in a new window if the last one has ended."""
         item = _limit(amount, window)
-        now = int(time.time()) + advanced
-        token = _second.set(now)
-        try:
-            within = self._strategy.hit(item, name)
-        finally:
-            _second.reset(token)
+        now = self._storage.now = int(time.time()) + advanced
+        within = self._strategy.hit(item, name)
         count, end = self._storage.window(name)
         return Hit(within, max(0, amount - count), end, now)
 
