@@ -11,9 +11,9 @@ import select
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import ClauseElement, Connection, Dialect, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InvalidatePoolError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
@@ -163,13 +163,17 @@ class Database:
         return self._read(work, *args, **kwargs)
 
     def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with _unreachable_is_unavailable():
+        try:
             if not self.embedded:
                 with self._committed.connect() as connection:
                     return work(connection, *args, **kwargs)
             # One connection is kept for reading: no transaction is open on it between two statements, so it always
             # sees what was last committed, and taking one from the pool would cost more than most statements do.
             return work(self._reading(), *args, **kwargs)
+        except SQLAlchemyError as error:
+            if _is_unreachable(error):
+                raise StoreUnavailable from error
+            raise
 
     def write_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `write` does, for callers without an event loop."""
@@ -186,12 +190,15 @@ class Database:
             self.observe(operation, time.perf_counter() - began)
 
     def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with _unreachable_is_unavailable():
-            try:
-                with self._writer.begin() as connection:
-                    return work(connection, *args, **kwargs)
-            finally:
-                self._writes += 1
+        try:
+            with self._writer.begin() as connection:
+                return work(connection, *args, **kwargs)
+        except SQLAlchemyError as error:
+            if _is_unreachable(error):
+                raise StoreUnavailable from error
+            raise
+        finally:
+            self._writes += 1
 
     def version(self) -> tuple[int, int] | None:
         """Return what stays equal as long as nothing is written, by whomever; None if that can't be told for free."""
@@ -293,16 +300,11 @@ def _create_schema(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": SCHEMA_REVISION})
 
 
-@contextmanager
-def _unreachable_is_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except _UNREACHABLE as error:
-        raise StoreUnavailable from error
-    except DatabaseError as error:
-        if error.connection_invalidated or getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE:
-            raise StoreUnavailable from error
-        raise
+def _is_unreachable(error: BaseException) -> bool:
+    return isinstance(error, _UNREACHABLE) or (
+        isinstance(error, DatabaseError)
+        and (error.connection_invalidated or getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE)
+    )
 
 
 def _connect_args(limits: Limits, options: str) -> dict[str, Any]:

@@ -5,15 +5,17 @@ the documented order.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Text, bindparam, cast, select
 
 from cstar_mock import errors
 from cstar_mock.clock import Instant, TeamClock
-from cstar_mock.database import Database
+from cstar_mock.database import Database, Prepared
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
@@ -22,24 +24,24 @@ _MOST_CALLERS = 10_000
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
-_KEY_BY_DIGEST = (
+_KEY_BY_DIGEST = Prepared(
     select(
-        ApiKey.id.label("key_id"),
+        ApiKey.id,
         ApiKey.key_type,
         ApiKey.environment,
         ApiKey.last_four,
-        ApiKey.name.label("key_name"),
+        ApiKey.name,
         ApiKey.rate_limit,
         ApiKey.expires_at,
-        Team.id.label("team_id"),
-        Team.slug.label("team_slug"),
-        Team.name.label("team_name"),
-        Team.rate_limits,
-        Team.faults,
+        Team.id,
+        Team.slug,
+        Team.name,
         Team.revision,
-        Team.clock_frozen_at.label("frozen_at"),
-        Team.clock_offset.label("offset"),
-        Team.clock_advanced.label("advanced"),
+        cast(Team.rate_limits, Text),
+        cast(Team.faults, Text),
+        Team.clock_frozen_at,
+        Team.clock_offset,
+        Team.clock_advanced,
     )
     .join(Team, Team.id == ApiKey.team_id)
     .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
@@ -170,16 +172,30 @@ def hint(token: str | None) -> str:
 
 
 def _find(connection: Connection, key: bytes) -> Caller | None:
-    row = connection.execute(_KEY_BY_DIGEST, {"digest": key}).first()
-    if row is None:
+    rows = _KEY_BY_DIGEST.execute(connection, {"digest": key})
+    if not rows:
         return None
-    columns = row._asdict()
-    team_clock = TeamClock(columns.pop("frozen_at"), columns.pop("offset"), columns.pop("advanced"))
-    rules = from_store(columns.pop("faults"))
-    shown = {
-        "type": row.key_type,
-        "environment": row.environment,
-        "lastFour": row.last_four,
-        "name": row.key_name,
-    }
-    return Caller(clock=team_clock, faults=rules, shown=shown, **columns)
+    key_id, key_type, environment, last_four, key_name, rate_limit, expires_at, *columns = rows[0]
+    team_id, team_slug, team_name, revision, rate_limits, faults, *times = columns
+    return Caller(
+        key_id=key_id,
+        key_type=key_type,
+        environment=environment,
+        last_four=last_four,
+        key_name=key_name,
+        rate_limit=rate_limit,
+        rate_limits=None if rate_limits is None else json.loads(rate_limits),
+        faults=_rules(faults),
+        team_id=team_id,
+        team_slug=team_slug,
+        team_name=team_name,
+        revision=revision,
+        shown={"type": key_type, "environment": environment, "lastFour": last_four, "name": key_name},
+        clock=TeamClock(*times),
+        expires_at=expires_at,
+    )
+
+
+@lru_cache(maxsize=1024)  # checking them costs more than all else of a look-up
+def _rules(stored: str) -> tuple[ActiveRule, ...]:
+    return from_store(json.loads(stored))

@@ -58,7 +58,7 @@ async def any_key(request: Request) -> Caller:
         raise context.failure
     caller = context.authenticated
     if caller is None:  # else the replay lane has, whose answer did not hold any more
-        key = security.key_digest(request.scope["headers"])
+        key = context.key if context.looked_up else security.key_digest(request.scope["headers"])
         caller = await authenticate(request.scope, services, context, key)
     await count(services, context, caller)
     await _fail_if_asked_to(request.scope, services, context, caller)
@@ -72,7 +72,6 @@ async def authenticate(scope: Scope, services: Services, context: RequestContext
         ApiError: AUTHENTICATION_REQUIRED; or RATE_LIMIT_EXCEEDED, as the address sent too many wrong keys.
         StoreUnavailable: the key can't be looked up.
     """
-    context.key = key
     guesses, client = services.key_guesses, scope["client"]
     if key is not None:
         guesses.check(client, key)

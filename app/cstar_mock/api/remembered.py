@@ -5,7 +5,7 @@ by the instant until which an answer holds: for ever if the clock stands still.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.types import Scope
 
@@ -15,7 +15,12 @@ from cstar_mock.security import Caller
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from cstar_mock.database import Database
+
 _MOST = 10_000
+
+Question: TypeAlias = "Callable[[Database, Caller, Answer | None], Awaitable[Answer]]"
+"""Computes the answer for a caller's team; it may look at the answer that the same request had before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +29,17 @@ class Answer:
 
     Attributes:
         data: as JSON.
-        team_id: whose.
+        team_id: whose; a key can become another team's.
         revision: the team's, before the data were read.
         until: when, by the team's clock, a row enters or leaves the window; None for never.
-        again: computes it anew for the same key, once it does not hold any more.
+        question: what it answers; asked again once it does not hold any more.
     """
 
     data: bytes
     team_id: str
     revision: int
     until: Instant | None
-    again: "Callable[[Caller, Answer | None], Awaitable[Answer]]"
-
-    def may_be_computed_again(self, caller: Caller) -> bool:
-        """Whether the same request of this caller would be answered with such data, whatever they are now.
-
-        A key can have become another team's, and a fault rule may be about such a request.
-        """
-        return self.team_id == caller.team_id and not caller.faults
+    question: "Question"
 
     def holds(self, caller: Caller) -> bool:
         """Whether the same request of this caller has the same data for its answer now."""

@@ -12,7 +12,7 @@ random histories through them and through the router.
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock import security
-from cstar_mock.api.dependencies import Services, authenticate, count
+from cstar_mock.api.dependencies import Services, authenticate, concerned_by_faults, count
 from cstar_mock.api.success import Json, success_body
 from cstar_mock.http.context import context_of
 
@@ -42,10 +42,8 @@ async def replayed(services: Services, scope: Scope) -> bytes | None:
     """
     context = context_of(scope)
     context.looked_up = True
-    if scope["method"] != "GET" or (services.settings.prefer and _has_preference(scope)):
-        return None
-    key = security.key_digest(scope["headers"])
-    if key is None:
+    key = context.key = security.key_digest(scope["headers"])
+    if key is None or scope["method"] != "GET" or (services.settings.prefer and _has_preference(scope)):
         return None
     answer = services.remembered.get(scope, key)
     if answer is None:
@@ -53,10 +51,10 @@ async def replayed(services: Services, scope: Scope) -> bytes | None:
     try:
         caller = await authenticate(scope, services, context, key)
         if not answer.holds(caller):
-            if not answer.may_be_computed_again(caller):
+            if answer.team_id != caller.team_id or concerned_by_faults(scope, caller):
                 return None
             await count(services, context, caller)
-            answer = await answer.again(caller, answer)
+            answer = await answer.question(services.database, caller, answer)
             services.remembered.put(scope, key, answer)
         else:
             await count(services, context, caller)

@@ -34,7 +34,7 @@ class RequestContext:
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
         started: when the request came, on the performance counter, in seconds.
-        key: the digest of the key that the request was sent with, once it is looked up; None for no key.
+        key: the digest of the key that the request was sent with, once the replay lane has looked; None for no key.
         authenticated: whom the key stands for, once it is looked up.
         caller: the same, once the request is counted.
         rate_limit: where the key's window stands, once the request is counted.

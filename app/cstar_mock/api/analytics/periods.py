@@ -52,6 +52,7 @@ def window(period: Period, now: Instant) -> Window:
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)  # the checks of one request ask for it several times
 def requested(query_string: bytes) -> Period:
     """Return the period that a query string asks for; other parameters are ignored.
 

@@ -7,15 +7,17 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
+from starlette.types import Scope as HttpScope
 
 from cstar_mock.api.analytics import periods, service
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
-from cstar_mock.api.dependencies import concerned_by_faults, secret_key, services_of
+from cstar_mock.api.dependencies import Services, concerned_by_faults, secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
-from cstar_mock.api.remembered import Answer
+from cstar_mock.api.remembered import Answer, Question
 from cstar_mock.api.success import success
 from cstar_mock.clock import Instant
+from cstar_mock.database import Database
 from cstar_mock.http.context import context_of
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
@@ -29,32 +31,27 @@ def create_router(settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/api/v1/teams/{teamId}/analytics", tags=["Analytics"])
     empty_mean = settings.mean_of_nothing
 
-    async def _answer(
-        request: Request,
-        caller: Caller,
+    def question(
         work: Callable[..., BaseModel | list[AgentStats]],
         holds_until: Callable[..., Instant | None],
         *options: Period,
-    ) -> Response:
-        services, sent = services_of(request), request.scope
-
-        async def compute(caller: Caller, before: Answer | None) -> Answer:
+    ) -> Question:
+        async def answer(database: Database, caller: Caller, before: Answer | None) -> Answer:
             scope, now = Scope(caller.team_id, caller.environment), caller.clock.now()
-            data = to_json(await services.database.read(work, scope, *options, now, empty_mean))
+            data = to_json(await database.read(work, scope, *options, now, empty_mean))
             until: Instant | None = None
             if caller.clock.frozen_at is None:
                 # How long it holds is only worth finding out for what is asked again while nothing is written.
                 until = now
                 if before is not None and before.revision == caller.revision:
-                    until = await services.database.read(holds_until, scope, *options, now)
-            return Answer(data, caller.team_id, caller.revision, until, compute)
+                    until = await database.read(holds_until, scope, *options, now)
+            return Answer(data, caller.team_id, caller.revision, until, answer)
 
-        key = context_of(sent).key
-        before = None if key is None else services.remembered.get(sent, key)
-        answer = await compute(caller, before)
-        if key is not None and not concerned_by_faults(sent, caller):
-            services.remembered.put(sent, key, answer)
-        return success(sent, services, answer.data)
+        return answer
+
+    # All answers to a question share it: thousands of them are remembered.
+    overview = {period: question(service.overview, service.overview_holds_until, period) for period in Period}
+    agents = question(service.agents, service.agents_hold_until)
 
     @router.get(
         "/overview",
@@ -66,7 +63,7 @@ def create_router(settings: Settings) -> APIRouter:
     async def get_overview(request: Request, caller: SecretKeyCaller) -> Response:
         """Ticket, customer and CSAT summary for a time period."""
         period = periods.requested(request.scope["query_string"])
-        return await _answer(request, caller, service.overview, service.overview_holds_until, period)
+        return await _answer(request.scope, services_of(request), caller, overview[period])
 
     @router.get(
         "/agents",
@@ -77,6 +74,15 @@ def create_router(settings: Settings) -> APIRouter:
     )
     async def get_agents(request: Request, caller: SecretKeyCaller) -> Response:
         """Per-agent performance metrics, over all time."""
-        return await _answer(request, caller, service.agents, service.agents_hold_until)
+        return await _answer(request.scope, services_of(request), caller, agents)
 
     return router
+
+
+async def _answer(sent: HttpScope, services: Services, caller: Caller, question: Question) -> Response:
+    key = context_of(sent).key
+    before = None if key is None else services.remembered.get(sent, key)
+    answer = await question(services.database, caller, before)
+    if key is not None and not concerned_by_faults(sent, caller):
+        services.remembered.put(sent, key, answer)
+    return success(sent, services, answer.data)
