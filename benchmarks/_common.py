@@ -72,7 +72,8 @@ class _Client(asyncio.Protocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost.set_result(exc)
+        if not self.lost.done():
+            self.lost.set_result(exc)
 
 
 async def _keep_sending(host: str, port: int, *client: Any) -> None:

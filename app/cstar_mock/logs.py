@@ -29,7 +29,7 @@ class TextFormatter(logging.Formatter):
         if second != self._second:
             # Writing a time costs more than the rest of the line.
             self._second, self._shown = second, self.formatTime(record, self.default_time_format)
-        line = f"{self._shown},{record.msecs:03.0f} {record.levelname:<7} {record.getMessage()}"
+        line = "%s,%03d %-7s %s" % (self._shown, record.msecs, record.levelname, record.getMessage())  # noqa: UP031
         for name in _FIELDS:
             if (value := getattr(record, name, None)) is not None:
                 line += f" {name}={value}"

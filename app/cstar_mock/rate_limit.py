@@ -22,6 +22,7 @@ from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
 
 _NO_OWN: Mapping[str, Any] = {}
+_HEADER_LINES = b"".join([b"x-ratelimit-%s: %%d\r\n" % name for name in (b"limit", b"remaining", b"reset", b"window")])
 
 
 class Hit(NamedTuple):
@@ -79,14 +80,9 @@ class RateLimitStatus(NamedTuple):
     retry_after: int
     exceeded: bool
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the four `X-RateLimit-*` headers [site]."""
-        return [
-            (b"x-ratelimit-limit", b"%d" % self.limit),
-            (b"x-ratelimit-remaining", b"%d" % self.remaining),
-            (b"x-ratelimit-reset", b"%d" % self.reset),
-            (b"x-ratelimit-window", b"%d" % self.window),
-        ]
+    def header_lines(self) -> bytes:
+        """Return the four `X-RateLimit-*` headers [site], as lines of a response's head."""
+        return _HEADER_LINES % (self.limit, self.remaining, self.reset, self.window)
 
 
 class RateLimiter:

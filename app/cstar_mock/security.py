@@ -127,10 +127,15 @@ def bearer_token(headers: Headers) -> str | None:
 
     The scheme is case-insensitive and followed by one space (RFC 9110); two such headers are malformed.
     """
-    values = [value for name, value in headers if name == b"authorization"]
-    if len(values) != 1 or values[0][:7].lower() != b"bearer ":
+    found = None
+    for name, value in headers:
+        if name == b"authorization":
+            if found is not None:
+                return None
+            found = value
+    if found is None or found[:7].lower() != b"bearer ":
         return None
-    return values[0][7:].decode("latin-1")
+    return found[7:].decode("latin-1")
 
 
 def key_digest(headers: Headers) -> bytes | None:

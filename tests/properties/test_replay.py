@@ -63,7 +63,8 @@ class _AtOnce:
         if scope["type"] == "lifespan":
             self.state = scope["state"]
         elif (answer := self.state[AT_ONCE](scope)) is not None:
-            headers, body = answer
+            lines, body = answer
+            headers = [line.split(b": ", 1) for line in lines.splitlines()]
             self.replayed[_stands_still(scope)] += 1
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})

@@ -162,7 +162,8 @@ class _Desk:
                     "id": ids.numbered(ids.CSAT_RESPONSE, number),
                     "ticket_id": id_,
                     "score": 1 + bisect_right(self.scores, random() * self.scores[-1], hi=4),
-                    "submitted_at": min(self.now, resolved_at + int(random() * DAY)),
+                    # Over what there is of a day: else, thousands of a large set would answer at one instant, now.
+                    "submitted_at": resolved_at + int(random() * min(DAY, self.now - resolved_at)),
                 }
             )
 

@@ -27,7 +27,7 @@ CONNECTION = "cstar_mock.connection"
 
 AT_ONCE = "cstar_mock.at_once"
 """The name of what is in the state of an application that can give some answers without being started: a function of
-the scope that returns the headers and body of a 200, or None."""
+the scope that returns the lines of the headers and the body of a 200, or None."""
 
 DRAINING = "cstar_mock.draining"
 """The name of what is set in the state of an application once its server is on its way out."""
@@ -232,9 +232,9 @@ class Protocol(HttpToolsProtocol):
         answer = at_once(self.scope)
         if answer is None:
             return False
-        headers, body = answer
-        lines = b"".join([b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)])
-        self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[HTTPStatus.OK], lines, body))
+        lines, body = answer
+        default = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
+        self.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[HTTPStatus.OK], default, lines, body))
         self._complete()
         return True
 
