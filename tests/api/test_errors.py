@@ -167,7 +167,7 @@ def test_a_crash_is_a_500_that_leaks_nothing(api: Api, monkeypatch: pytest.Monke
     def crash(*_: object) -> None:
         raise RuntimeError("the secret of the database")
 
-    monkeypatch.setattr(service, "overview", crash)
+    monkeypatch.setattr(service, "mean", crash)
     response = api.get("overview")
     error = assert_envelope(response, 500, "internal_error")
     assert error["type"] == "api_error"
@@ -180,7 +180,7 @@ def test_a_store_that_is_out_of_reach_is_a_503(api: Api, monkeypatch: pytest.Mon
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("the host db.internal is down"))
 
-    monkeypatch.setattr(service, "overview", fail)
+    monkeypatch.setattr(service, "mean", fail)
     response = api.get("overview")
     error = assert_envelope(response, 503, "service_unavailable")
     assert response.headers["Retry-After"] == "1"
