@@ -17,13 +17,15 @@ setup: $(VENV)/.synced  ## make .venv with everything in it (the other commands 
 $(VENV)/.synced: pyproject.toml uv.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --all-extras --inexact --python $(BIN)/python
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --all-extras --inexact --compile-bytecode --python $(BIN)/python
 	@touch $@
 
 run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: make run PORT=8000)
 	$(BIN)/cstar-mock serve --port $(PORT)
 
+# The tests start hundreds of processes; where Python is told not to write bytecode, each would compile everything anew.
 test: setup  ## run the whole test suite with its coverage gate
+	$(BIN)/python -m compileall -q app
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet

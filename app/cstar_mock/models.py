@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -21,6 +22,8 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    and_,
+    bindparam,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -69,6 +72,15 @@ class Scope:
 
     team_id: str
     environment: str
+
+
+TEAM_ID: ColumnElement[str] = bindparam("team_id", type_=String)
+ENVIRONMENT: ColumnElement[str] = bindparam("environment", type_=String)
+
+
+def in_scope(rows: Any) -> ColumnElement[bool]:
+    """Return the condition that a row, of a table's columns, belongs to the scope that a statement is executed with."""
+    return and_(rows.team_id == TEAM_ID, rows.environment == ENVIRONMENT)
 
 
 def _one_of(column: str, values: type[StrEnum] | tuple[StrEnum, ...]) -> str:

@@ -11,6 +11,7 @@ written behind its back is found by `differences`, and mended by `rebuild`.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -36,7 +37,21 @@ from sqlalchemy import (
 
 from cstar_mock import bulk
 from cstar_mock.clock import SECOND
-from cstar_mock.models import CsatResponse, Customer, MemberTotals, NewestTicket, Rollup, Scope, Ticket, TicketStatus
+from cstar_mock.models import (
+    ENVIRONMENT,
+    TEAM_ID,
+    CsatResponse,
+    Customer,
+    Environment,
+    MemberTotals,
+    NewestTicket,
+    Rollup,
+    Scope,
+    Team,
+    Ticket,
+    TicketStatus,
+    in_scope,
+)
 
 STEP = 5
 """By how many bits each width is more than the next finer one."""
@@ -63,7 +78,7 @@ class Changes:
     """What a change of rows adds to the roll-ups of one environment: first counted, at the end written."""
 
     def __init__(self, scope: Scope) -> None:
-        self._whose = {"team_id": scope.team_id, "environment": scope.environment}
+        self._whose = asdict(scope)
         self._finest: Counts = defaultdict(lambda: [0] * len(COUNTED))
         self._totals: Counts = defaultdict(lambda: [0] * len(TOTALS))
 
@@ -167,35 +182,38 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
         connection.execute(statement if environment is None else statement.where(table.c.environment == environment))
 
 
-def rebuild(connection: Connection, team_id: str | None = None) -> None:
-    """Compute the roll-ups of a team, or of all teams, anew from the rows: after a large load, the cheapest way."""
-    for table in _TABLES:
-        gone = delete(table)
-        connection.execute(gone if team_id is None else gone.where(table.c.team_id == team_id))
-    for table, expected in _EXPECTED:
-        whose = expected.selected_columns["team_id"]
-        wanted = expected if team_id is None else expected.where(whose == team_id)
-        connection.execute(insert(table).from_select(list(table.columns.keys()), wanted))
+def rebuild(connection: Connection, scope: Scope | None = None) -> None:
+    """Compute the roll-ups of an environment, or of all, anew from the rows: after a large load, the cheapest way."""
+    for whose in _scopes(connection) if scope is None else [scope]:
+        delete_all(connection, whose.team_id, whose.environment)
+        for table, expected in _EXPECTED:
+            connection.execute(insert(table).from_select(list(table.columns.keys()), expected), asdict(whose))
 
 
 def differences(connection: Connection) -> list[str]:
-    """Compare all roll-ups with the rows; return a sentence for each team, environment and kind that differs."""
+    """Compare all roll-ups with the rows; return a sentence for each environment and kind that differs."""
     found = []
-    for table, expected in _EXPECTED:
-        kept = select(table)
-        if table is _ROLLUPS:
-            kept = kept.where(table.c.width == expected.selected_columns["width"])
-        if table is not _NEWEST:
-            kept = kept.where(_not_all_zero(table))
-        differing = union_all(
-            select(except_(expected, kept).subquery()), select(except_(kept, expected).subquery())
-        ).subquery()
-        whose = (differing.c.team_id, differing.c.environment)
-        for team_id, environment, number in connection.execute(
-            select(*whose, func.count()).group_by(*whose).order_by(*whose)
-        ):
-            found.append(f"{table.name}: {number} differ from the rows of team {team_id} ({environment})")
+    for scope in _scopes(connection):
+        for table, expected in _EXPECTED:
+            kept = select(table).where(in_scope(table.c))
+            if table is _ROLLUPS:
+                kept = kept.where(table.c.width == expected.selected_columns["width"])
+            if table is not _NEWEST:
+                kept = kept.where(_not_all_zero(table))
+            differing = union_all(
+                select(except_(expected, kept).subquery()), select(except_(kept, expected).subquery())
+            )
+            number = connection.scalar(select(func.count()).select_from(differing.subquery()), asdict(scope))
+            if number:
+                found.append(
+                    f"{table.name}: {number} differ from the rows of team {scope.team_id} ({scope.environment})"
+                )
     return found
+
+
+def _scopes(connection: Connection) -> list[Scope]:
+    teams = connection.scalars(select(Team.id).order_by(Team.id)).all()
+    return [Scope(team_id, environment.value) for team_id in teams for environment in Environment]
 
 
 _ROLLUPS: Table = Rollup.__table__  # type: ignore[assignment]  # the declarative base types it wider
@@ -214,11 +232,9 @@ def bits(number: int) -> ColumnElement[int]:
 
 def _event(rows: Any, instant: Any, **counted: Any) -> Select[Any]:
     return select(
-        rows.team_id,
-        rows.environment,
         instant.label("instant"),
         *(counted.get(name, _ZERO).label(name) for name in COUNTED),
-    ).where(instant.is_not(None))
+    ).where(in_scope(rows), instant.is_not(None))
 
 
 _DROPPED = case(
@@ -233,7 +249,7 @@ EVENTS: tuple[Select[Any], ...] = (
     _event(NewestTicket, NewestTicket.created_at, newest_tickets=_ONE),
     _event(CsatResponse, CsatResponse.submitted_at, responses=_ONE, score_sum=CsatResponse.score),
 )
-"""What happens at an instant: statements that select whose, when, and what it adds to a bucket."""
+"""What happens at an instant in a scope: statements that select when, and what it adds to a bucket."""
 
 
 def _not_all_zero(table: FromClause) -> ColumnElement[bool]:
@@ -241,63 +257,53 @@ def _not_all_zero(table: FromClause) -> ColumnElement[bool]:
     return or_(*(column != 0 for column in table.columns if column.name in {*COUNTED, *TOTALS}))
 
 
-def _expected_finest() -> Select[Any]:
-    events = union_all(*EVENTS).subquery()
-    bucket = events.c.instant.bitwise_rshift(bits(FINEST))
+def _buckets(width: int, rows: Any, bucket: ColumnElement[int]) -> Select[Any]:
     return select(
-        events.c.team_id,
-        events.c.environment,
-        bits(FINEST).label("width"),
+        TEAM_ID.label("team_id"),
+        ENVIRONMENT.label("environment"),
+        bits(width).label("width"),
         bucket.label("bucket"),
-        *(func.sum(events.c[name]).label(name) for name in COUNTED),
-    ).group_by(events.c.team_id, events.c.environment, bucket)
+        *(func.sum(rows[name]).label(name) for name in COUNTED),
+    ).group_by(bucket)
+
+
+def _expected_finest() -> Select[Any]:
+    events = union_all(*EVENTS).subquery().c
+    return _buckets(FINEST, events, events.instant.bitwise_rshift(bits(FINEST)))
 
 
 def _expected_coarser(width: int) -> Select[Any]:
     finer = _ROLLUPS.alias()
-    bucket = finer.c.bucket.bitwise_rshift(bits(width - FINEST))
-    return (
-        select(
-            finer.c.team_id,
-            finer.c.environment,
-            bits(width).label("width"),
-            bucket.label("bucket"),
-            *(func.sum(finer.c[name]).label(name) for name in COUNTED),
-        )
-        .where(finer.c.width == FINEST, _not_all_zero(finer))
-        .group_by(finer.c.team_id, finer.c.environment, bucket)
+    return _buckets(width, finer.c, finer.c.bucket.bitwise_rshift(bits(STEP))).where(
+        in_scope(finer.c), finer.c.width == bits(width - STEP), _not_all_zero(finer)
     )
 
 
 def _expected_totals() -> Select[Any]:
+    member_id = Ticket.assignee_id.label("member_id")
+    theirs = (in_scope(Ticket), Ticket.assignee_id.is_not(None))
     waited = Ticket.first_response_at - Ticket.created_at
-    answered = Ticket.first_response_at.is_not(None)
-    whose = (Ticket.team_id, Ticket.environment, Ticket.assignee_id.label("member_id"))
-    work = union_all(
+    parts = union_all(
         select(
-            *whose,
-            case((Ticket.resolved_at.is_not(None), _ONE), else_=_ZERO).label("resolved"),
-            case((answered, _ONE), else_=_ZERO).label("answered"),
-            case((answered, waited // SECOND), else_=_ZERO).label("waited_seconds"),
-            case((answered, waited % SECOND), else_=_ZERO).label("waited_microseconds"),
+            member_id,
+            func.count(Ticket.resolved_at).label("resolved"),
+            func.count(waited).label("answered"),
+            func.coalesce(func.sum(waited // SECOND), 0).label("waited_seconds"),
+            func.coalesce(func.sum(waited % SECOND), 0).label("waited_microseconds"),
             _ZERO.label("responses"),
             _ZERO.label("score_sum"),
-        ).where(Ticket.assignee_id.is_not(None)),
-        select(*whose, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, CsatResponse.score)
-        .join(
-            CsatResponse,
-            and_(
-                CsatResponse.team_id == Ticket.team_id,
-                CsatResponse.environment == Ticket.environment,
-                CsatResponse.ticket_id == Ticket.id,
-            ),
         )
-        .where(Ticket.assignee_id.is_not(None)),
+        .where(*theirs)
+        .group_by(member_id),
+        select(member_id, _ZERO, _ZERO, _ZERO, _ZERO, func.count(), func.sum(CsatResponse.score))
+        .join(CsatResponse, and_(in_scope(CsatResponse), CsatResponse.ticket_id == Ticket.id))
+        .where(*theirs)
+        .group_by(member_id),
     ).subquery()
-    sums = [func.sum(work.c[name]).label(name) for name in TOTALS]
+    sums = [func.sum(parts.c[name]).label(name) for name in TOTALS]
     return (
-        select(work.c.team_id, work.c.environment, work.c.member_id, *sums)
-        .group_by(work.c.team_id, work.c.environment, work.c.member_id)
+        select(TEAM_ID.label("team_id"), ENVIRONMENT.label("environment"), parts.c.member_id, *sums)
+        .group_by(parts.c.member_id)
         .having(or_(*(total != 0 for total in sums)))
     )
 
@@ -306,42 +312,36 @@ def _expected_totals() -> Select[Any]:
 _EXPECTED: tuple[tuple[Table, Any], ...] = (
     (
         _NEWEST,
-        select(Ticket.team_id, Ticket.environment, Ticket.customer_id, func.max(Ticket.created_at)).group_by(
-            Ticket.team_id, Ticket.environment, Ticket.customer_id
-        ),
+        select(
+            TEAM_ID.label("team_id"),
+            ENVIRONMENT.label("environment"),
+            Ticket.customer_id,
+            func.max(Ticket.created_at),
+        )
+        .where(in_scope(Ticket))
+        .group_by(Ticket.customer_id),
     ),
     (_MEMBERS, _expected_totals()),
     (_ROLLUPS, _expected_finest()),
     *((_ROLLUPS, _expected_coarser(width)) for width in WIDTHS[1:]),
 )
 
-_in_scope = {
-    model: and_(model.team_id == bindparam("team_id"), model.environment == bindparam("environment"))
-    for model in (Customer, NewestTicket, Ticket)
-}
 _NEWEST_OF = (
     select(
         Customer.id,
         NewestTicket.created_at,
         select(func.max(Ticket.created_at))
-        .where(_in_scope[Ticket], Ticket.customer_id == Customer.id)
+        .where(in_scope(Ticket), Ticket.customer_id == Customer.id)
         .scalar_subquery(),
     )
-    .outerjoin(
-        NewestTicket,
-        and_(
-            NewestTicket.team_id == Customer.team_id,
-            NewestTicket.environment == Customer.environment,
-            NewestTicket.customer_id == Customer.id,
-        ),
-    )
-    .where(_in_scope[Customer], Customer.id.in_(bindparam("customer_ids", expanding=True)))
+    .outerjoin(NewestTicket, and_(in_scope(NewestTicket), NewestTicket.customer_id == Customer.id))
+    .where(in_scope(Customer), Customer.id.in_(bindparam("customer_ids", expanding=True)))
 )
 _DELETE_NEWEST = delete(NewestTicket).where(
-    _in_scope[NewestTicket], NewestTicket.customer_id.in_(bindparam("customer_ids", expanding=True))
+    in_scope(NewestTicket), NewestTicket.customer_id.in_(bindparam("customer_ids", expanding=True))
 )
 _ASSIGNEES = select(Ticket.id, Ticket.assignee_id).where(
-    _in_scope[Ticket], Ticket.id.in_(bindparam("ticket_ids", expanding=True))
+    in_scope(Ticket), Ticket.id.in_(bindparam("ticket_ids", expanding=True))
 )
 
 

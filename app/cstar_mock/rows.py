@@ -3,11 +3,13 @@
 The schema's constraints hold the rules too; here they are said so that a person can mend the row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
 from cstar_mock import bulk, rollups
 from cstar_mock.clock import Instant
@@ -90,18 +92,30 @@ def ticket(
 
 def insert_rows(connection: Connection, scope: Scope, rows: Rows) -> None:
     """Insert rows that are known to keep the rules."""
-    insert_uncounted(connection, scope, rows)
+    _insert(connection, scope, rows)
     changes = Changes(scope)
     changes.count(connection, 1, customers=rows.customers, tickets=rows.tickets, csat_responses=rows.csat_responses)
     changes.follow(connection, {row["customer_id"] for row in rows.tickets})
     changes.write(connection)
 
 
-def insert_uncounted(connection: Connection, scope: Scope, rows: Rows) -> None:
-    """Insert rows that are known to keep the rules, as a part of a large load that ends with `rollups.rebuild`."""
-    whose = {"team_id": scope.team_id, "environment": scope.environment}
+@contextmanager
+def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[Callable[[Rows], None]]:
+    """Yield a function that inserts rows which are known to keep the rules; what is kept of them is made at the end.
+
+    Args:
+        connection: the store.
+        scope: whose rows.
+        tickets: how many will come.
+    """
+    with bulk.indexed_at_the_end(connection, [_table(model) for model, _ in Rows().batches()], tickets):
+        yield partial(_insert, connection, scope)
+    rollups.rebuild(connection, scope)
+
+
+def _insert(connection: Connection, scope: Scope, rows: Rows) -> None:
     for model, batch in rows.batches():
-        bulk.insert(connection, model.__table__, batch, whose)  # type: ignore[arg-type]  # it is a table
+        bulk.insert(connection, _table(model), batch, asdict(scope))
 
 
 def create(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> None:
@@ -208,8 +222,12 @@ def list_(
     return [row._asdict() for row in connection.execute(page)], total
 
 
+def _table(model: RowModel) -> Table:
+    return model.__table__  # type: ignore[return-value]  # the declarative base types it wider
+
+
 def _columns(model: RowModel) -> list[Any]:
-    return [column for column in model.__table__.columns if column.name not in {"team_id", "environment"}]
+    return [column for column in _table(model).columns if column.name not in {"team_id", "environment"}]
 
 
 def _in(scope: Scope, model: RowModel) -> ColumnElement[bool]:

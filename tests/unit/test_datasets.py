@@ -8,11 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import IntegrityError
 from tests.properties.worlds import NOW
 
-from cstar_mock import clock, shipped
+from cstar_mock import clock, migrate, rollups, shipped
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import DatasetError, find, json_schema, parse, read
 from cstar_mock.datasets.generate import generate
@@ -306,3 +306,32 @@ def test_the_schema_refuses_rows_that_make_no_sense(database: Database, table: s
         database.write_now(insert_rows, Scope(team.id, "live"), rows(world))
     with pytest.raises(IntegrityError):
         database.write_now(insert_rows, Scope(team.id, "staging"), rows(World(customers=world.customers)))
+
+
+def a_recipe_of(tickets: int, slug: str = "large") -> dict[str, Any]:
+    return {"dataset": slug, "teams": [{"slug": slug, "live": {"recipes": [{"tickets": tickets}]}}]}
+
+
+def test_a_large_load_leaves_the_schema_as_it_was_also_if_it_fails(database: Database) -> None:
+    def fail(rows: int) -> None:
+        if rows > 1000:
+            # It is under way, without indexes.
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        database.write_now(load, parse(a_recipe_of(1000)), progress=fail)
+    assert database.read_now(migrate.differences) == []
+    database.write_now(load, parse(a_recipe_of(1000)))
+    assert database.read_now(migrate.differences) == []
+    assert database.read_now(rollups.differences) == []
+
+
+@pytest.mark.parametrize(("tickets", "dropped"), [(499, False), (999, False), (1100, True)])
+def test_indexes_are_made_anew_only_if_more_tickets_come_than_there_are(
+    database: Database, tickets: int, dropped: bool
+) -> None:
+    database.write_now(load, parse(a_recipe_of(1000)))
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *sent: statements.append(sent[2]))
+    database.write_now(load, parse(a_recipe_of(tickets, "second")))
+    assert any(statement.startswith("\nDROP INDEX") for statement in statements) is dropped

@@ -33,8 +33,7 @@ from cstar_mock.models import (
     Scope,
     Team,
 )
-from cstar_mock.rollups import rebuild
-from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, insert_uncounted, ticket
+from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,19 +222,24 @@ def _fill(connection: Connection, scope: Scope, data: EnvironmentData, now: Inst
         return
     _add_explicit(connection, scope, _explicit(data, now))
     add(len(data.members) + len(data.customers) + len(data.tickets) + len(data.csat_responses))
+    if data.recipes:
+        with large_load(connection, scope, sum(recipe.tickets for recipe in data.recipes)) as insert_some:
+            _follow_recipes(data, now, insert_some, add)
+
+
+def _follow_recipes(data: EnvironmentData, now: Instant, insert_some: Callable[[Rows], None], add: Progress) -> None:
+    """Insert what the recipes give."""
     numbers = Numbers(len(data.members) + 1, len(data.customers) + 1, len(data.tickets) + 1)
     for index, recipe in enumerate(data.recipes):
         with _within("recipes", index):
             for rows in generate(recipe, now, numbers):
-                insert_uncounted(connection, scope, rows)
+                insert_some(rows)
                 add(len(rows))
                 numbers = Numbers(
                     numbers.members + len(rows.members),
                     numbers.customers + len(rows.customers),
                     numbers.tickets + len(rows.tickets),
                 )
-    if data.recipes:
-        rebuild(connection, scope.team_id)
 
 
 def answer(connection: Connection, team_id: str, environment: str, wanted: Answers, now: Instant) -> None:

@@ -7,10 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, sel
 from sqlalchemy.engine.default import DefaultDialect
 
 from cstar_mock.api.analytics import metrics, periods, service
-from cstar_mock.api.analytics.metrics import Metric, in_scope
+from cstar_mock.api.analytics.metrics import Metric
 from cstar_mock.api.analytics.periods import Period, Window
 from cstar_mock.clock import MINUTE, Instant
-from cstar_mock.models import CsatResponse, Scope, Ticket
+from cstar_mock.models import CsatResponse, Scope, Ticket, in_scope
 
 # The same words whichever the engine, with parameters by name: a driver's own way to write them runs nowhere else.
 _PLAIN = DefaultDialect(paramstyle="named")

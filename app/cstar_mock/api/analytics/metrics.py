@@ -7,12 +7,10 @@ them once, at import; rows stamped after `now` fail every condition, so they do 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, String, and_, bindparam, literal_column, or_
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, literal_column, or_
 
 from cstar_mock.models import OPEN_STATUSES, Base, CsatResponse, Customer, Member, Ticket
 
-TEAM_ID: ColumnElement[str] = bindparam("team_id", type_=String)
-ENVIRONMENT: ColumnElement[str] = bindparam("environment", type_=String)
 START: ColumnElement[int] = bindparam("start", type_=BigInteger)
 NOW: ColumnElement[int] = bindparam("now", type_=BigInteger)
 
@@ -38,11 +36,6 @@ class Metric:
     rows: type[Base]
     condition: ColumnElement[bool]
     source: str
-
-
-def in_scope(rows: Any) -> ColumnElement[bool]:
-    """Return the condition that a row belongs to the team and environment asked for."""
-    return and_(rows.team_id == TEAM_ID, rows.environment == ENVIRONMENT)
 
 
 def _in_window(instant: Any) -> ColumnElement[bool]:

@@ -8,12 +8,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, union_all
 
 from cstar_mock.api.analytics import metrics, periods
-from cstar_mock.api.analytics.metrics import NOW, START, in_scope
+from cstar_mock.api.analytics.metrics import NOW, START
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
 from cstar_mock.clock import MINUTE, SECOND, Instant
 from cstar_mock.database import Prepared
-from cstar_mock.models import CsatResponse, Customer, Member, MemberTotals, NewestTicket, Rollup, Scope, Ticket
+from cstar_mock.models import (
+    CsatResponse,
+    Customer,
+    Member,
+    MemberTotals,
+    NewestTicket,
+    Rollup,
+    Scope,
+    Ticket,
+    in_scope,
+)
 from cstar_mock.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 
@@ -35,11 +45,7 @@ def _up_to(instant: ColumnElement[int]) -> FromClause:
     begins = instant.bitwise_rshift(bits(FINEST)).bitwise_lshift(bits(FINEST))
     for event in EVENTS:
         happened = event.subquery().c
-        parts.append(
-            select(*_counted(happened)).where(
-                in_scope(happened), happened.instant >= begins, happened.instant <= instant
-            )
-        )
+        parts.append(select(*_counted(happened)).where(happened.instant >= begins, happened.instant <= instant))
     return select(
         *(func.coalesce(func.sum(column), 0).label(column.name) for column in _counted(union_all(*parts).subquery().c))
     ).subquery()
@@ -119,14 +125,7 @@ _AGENTS = Prepared(
         func.coalesce(MemberTotals.score_sum, 0) - func.coalesce(_scored_later.score_sum, 0),
         func.coalesce(MemberTotals.responses, 0) - func.coalesce(_scored_later.responses, 0),
     )
-    .outerjoin(
-        MemberTotals,
-        and_(
-            MemberTotals.team_id == Member.team_id,
-            MemberTotals.environment == Member.environment,
-            MemberTotals.member_id == Member.id,
-        ),
-    )
+    .outerjoin(MemberTotals, and_(in_scope(MemberTotals), MemberTotals.member_id == Member.id))
     .outerjoin(_resolved_later.assignee_id.table, _resolved_later.assignee_id == Member.id)
     .outerjoin(_answered_later.assignee_id.table, _answered_later.assignee_id == Member.id)
     .outerjoin(_scored_later.assignee_id.table, _scored_later.assignee_id == Member.id)
