@@ -127,19 +127,21 @@ class _Desk:
 
     def handle(self, rows: Rows, number: int, customer_id: str, created_at: Instant) -> None:
         """Add the ticket, and its CSAT response if there is one."""
-        random = self.random
+        random, recipe, now = self.random, self.recipe, self.now
         assignee_id = self.members[int(random() * len(self.members))] if self.members else None
-        answered_at = created_at + self._length(self.first_response)
-        resolved_at = answered_at + self._length(self.resolution)
-        is_answered = random() < self.recipe.answered and answered_at <= self.now
-        is_resolved = random() < self.recipe.resolved and is_answered and resolved_at <= self.now
-        if self.recipe.status is not None:
-            status = self.recipe.status
+        shortest, ratio = self.first_response
+        answered_at = created_at + int(shortest * ratio ** random())
+        shortest, ratio = self.resolution
+        resolved_at = answered_at + int(shortest * ratio ** random())
+        is_answered = random() < recipe.answered and answered_at <= now
+        is_resolved = random() < recipe.resolved and is_answered and resolved_at <= now
+        if recipe.status is not None:
+            status = recipe.status
             is_resolved = status is TicketStatus.RESOLVED or (status is TicketStatus.CLOSED and is_resolved)
-            resolved_at = min(resolved_at, self.now)
+            resolved_at = min(resolved_at, now)
         elif is_resolved:
             status = TicketStatus.CLOSED if random() < 0.3 else TicketStatus.RESOLVED  # noqa: PLR2004
-        elif resolved_at <= self.now:
+        elif resolved_at <= now:
             # Nobody is at work on it any more: spam, a duplicate.
             status = TicketStatus.CLOSED
         else:
@@ -156,20 +158,16 @@ class _Desk:
                 resolved_at=resolved_at if is_resolved else None,
             )
         )
-        if is_resolved and random() < self.recipe.scored:
+        if is_resolved and random() < recipe.scored:
             rows.csat_responses.append(
                 {
                     "id": ids.numbered(ids.CSAT_RESPONSE, number),
                     "ticket_id": id_,
                     "score": 1 + bisect_right(self.scores, random() * self.scores[-1], hi=4),
                     # Over what there is of a day: else, thousands of a large set would answer at one instant, now.
-                    "submitted_at": resolved_at + int(random() * min(DAY, self.now - resolved_at)),
+                    "submitted_at": resolved_at + int(random() * min(DAY, now - resolved_at)),
                 }
             )
-
-    def _length(self, bounds: tuple[Duration, float]) -> Duration:
-        shortest, ratio = bounds
-        return int(shortest * ratio ** self.random())
 
 
 def _bounds(spread: Spread) -> tuple[Duration, float]:
