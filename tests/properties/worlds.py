@@ -15,52 +15,75 @@ instants = st.one_of(
     st.sampled_from([edge + off for edge in _edges for off in (-1, 0, 1)]),
     st.integers(NOW - 400 * DAY, NOW + 2 * DAY),
 )
-_STATUSES = ("new", "open", "pending", "resolved", "closed")
-_MOST = 5
+
+# Made once, as functions of what they follow: to make strategies while drawing takes longer than all the rest.
+_not_before = instants.map(lambda instant: lambda earliest: max(instant, earliest))
+_after = st.one_of(
+    _not_before,
+    # Minutes whose mean lies on the edge of rounding.
+    st.integers(0, 40).map(lambda threes: lambda created: created + threes * 3_000_000),
+)
+_never: st.SearchStrategy[Any] = st.just(lambda _instant: None)
+_perhaps_not_before = _never | _not_before
+_perhaps_after = _never | _after
+_resolutions = {
+    "new": _never,
+    "open": _never,
+    "pending": _never,
+    "resolved": _after,
+    "closed": _perhaps_after,
+}
+_statuses = st.sampled_from(list(_resolutions))
+_few = st.integers(0, 3)
+_letters = st.sampled_from("abc")
+_names = st.sampled_from(("Jane", "Ömer", "jane"))
+_numbers_of_tickets = st.integers(0, 5)
+_ordinals = st.integers(0, 11)  # a multiple of each number of customers and assignees
+_scores = st.integers(1, 5)
+_are_scored = st.booleans()
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Draw the rows of one environment; they keep the schema's rules, and no others."""
     members = []
-    for index in range(draw(st.integers(0, 3))):
+    for index in range(draw(_few)):
         joined = draw(instants)
-        removed = draw(st.none() | _not_before(joined))
+        removed = draw(_perhaps_not_before)(joined)
         members.append(
             {
-                "id": f"usr_{draw(st.permutations('abc'))[0]}{index}",
-                "name": draw(st.sampled_from(("Jane", "Ömer", "jane"))),
+                "id": f"usr_{draw(_letters)}{index}",
+                "name": draw(_names),
                 "created_at": joined,
                 "removed_at": removed,
             }
         )
-    customers = [
-        {"id": f"cus_{index}", "name": "C", "created_at": draw(instants)} for index in range(draw(st.integers(0, 3)))
-    ]
+    customers = [{"id": f"cus_{index}", "name": "C", "created_at": draw(instants)} for index in range(draw(_few))]
+    assignees = [None, *(member["id"] for member in members)]
     tickets = []
-    for index in range(draw(st.integers(0, _MOST)) if customers else 0):
+    for index in range(draw(_numbers_of_tickets) if customers else 0):
         created = draw(instants)
-        status = draw(st.sampled_from(_STATUSES))
+        status = draw(_statuses)
         tickets.append(
             {
                 "id": f"tkt_{index}",
-                "customer_id": draw(st.sampled_from(customers))["id"],
-                "assignee_id": draw(st.sampled_from([None, *(member["id"] for member in members)])),
+                "customer_id": customers[draw(_ordinals) % len(customers)]["id"],
+                "assignee_id": assignees[draw(_ordinals) % len(assignees)],
                 "status": status,
                 "created_at": created,
-                "first_response_at": draw(st.none() | _after(created)),
-                "resolved_at": _resolution(draw, status, created),
+                "first_response_at": draw(_perhaps_after)(created),
+                "resolved_at": draw(_resolutions[status])(created),
             }
         )
     responses = [
         {
             "id": f"csat_{ticket['id']}",
             "ticket_id": ticket["id"],
-            "score": draw(st.integers(1, 5)),
-            "submitted_at": draw(_after(ticket["created_at"])),
+            "score": draw(_scores),
+            "submitted_at": draw(_after)(ticket["created_at"]),
         }
         for ticket in tickets
-        if draw(st.booleans())
+        if draw(_are_scored)
     ]
     return World(members, customers, tickets, responses)
 
@@ -68,21 +91,3 @@ def worlds(draw: st.DrawFn) -> World:
 def rows(world: World) -> Rows:
     """Return a world's rows as they are inserted."""
     return Rows(world.members, world.customers, world.tickets, world.csat_responses)
-
-
-def _not_before(earliest: int) -> st.SearchStrategy[int]:
-    return instants.map(lambda instant: max(instant, earliest))
-
-
-def _after(created: int) -> st.SearchStrategy[int]:
-    return st.one_of(
-        _not_before(created),
-        # Minutes whose mean lies on the edge of rounding.
-        st.integers(0, 40).map(lambda threes: created + threes * 3_000_000),
-    )
-
-
-def _resolution(draw: st.DrawFn, status: str, created: int) -> Any:
-    if status in {"new", "open", "pending"}:
-        return None
-    return draw(_after(created) if status == "resolved" else st.none() | _after(created))
