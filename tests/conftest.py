@@ -209,6 +209,12 @@ def running(folder: Path, *options: str, command: list[str] | None = None, **env
         process.communicate()
 
 
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what the test starts run as users have it, without coverage: under load, that takes most of the time."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server in another process, with the documented data set and no rate limits."""
