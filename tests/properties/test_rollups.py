@@ -70,7 +70,7 @@ def _change_at_random(connection: Connection, world: World, data: st.DataObject)
 
 
 @settings(
-    max_examples=40, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=30, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 @given(world=worlds(), data=st.data())
 def test_roll_ups_follow_every_change_of_rows(database: Database, world: World, data: st.DataObject) -> None:

@@ -20,7 +20,7 @@ from cstar_mock.datasets.format import Answers, TeamData
 from cstar_mock.datasets.load import answer, create_team, delete_team, reset_team
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "600"))
+SEQUENCES = int(os.environ.get("SEQUENCES", "480"))
 """In all four machines together; `make test-thorough` tries 3,000."""
 ORIGIN = "2025-12-10T14:30:00Z"
 KINDS = {kind.path: kind for kind in control_rows._KINDS}  # noqa: SLF001
