@@ -178,6 +178,21 @@ def cstar_mock(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
             process.wait()
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its children."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [pid, *map(int, children.split())]
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process and its children have taken so far."""
+    ticks = 0
+    for one in family(pid):
+        with suppress(OSError):  # it has ended
+            ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def python_server(code: str) -> Iterator[str]:
     """Run a Python program that serves on the port given as its argument, and yield its URL."""

@@ -3,13 +3,12 @@
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from _common import free_port
+from _common import family, free_port
 
 _DYING_SECONDS = 20
 
@@ -26,16 +25,19 @@ class PostgreSQL:
         self._server = get_server(str(folder), cleanup_mode="stop")
         self.url = self._server.get_uri()
 
+    @property
+    def pid(self) -> int:
+        """Its main process; one for each connection is its child."""
+        return int(self._server.get_pid() or 0)
+
     def kill(self) -> None:
         """End all its processes as a crash does."""
-        main = int(self._server.get_pid() or 0)
-        children = subprocess.run(["pgrep", "-P", str(main)], capture_output=True, text=True, check=True).stdout
-        family = [main, *map(int, children.split())]
-        for pid in family:
+        processes = family(self.pid)
+        for pid in processes:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + _DYING_SECONDS
-        while any(map(_runs, family)):
+        while any(map(_runs, processes)):
             if time.monotonic() > deadline:
                 raise TimeoutError("PostgreSQL does not die")
             time.sleep(0.01)
@@ -75,6 +77,11 @@ class Valkey:
         self._port = free_port()
         self.start()
         self.url = f"valkey://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return int(self._server.client().info("server")["process_id"])
 
     def kill(self) -> None:
         """End it as a crash does."""

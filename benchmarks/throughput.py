@@ -19,8 +19,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from _common import Load, cstar_mock, load, python_server, table, write
+from _common import Load, cstar_mock, load, processor_seconds, python_server, table, write
+from _engines import postgresql, valkey
 
 BARE = """
 import sys, uvicorn
@@ -45,6 +47,7 @@ while True:
     time.sleep(0.0002)  # on two cores, it would else take the server's or the load generator's
 """
 CONNECTIONS = 64
+TWO_WORKERS = "overview, two workers"
 BARE_ROUTE = "bare FastAPI route"
 WRITTEN = "overview, written to in between"
 
@@ -65,6 +68,18 @@ def _revision(file: Path) -> int:
         return int(connection.execute("SELECT max(revision) FROM teams").fetchone()[0])
 
 
+@contextmanager
+def _sandbox(folder: Path, *options: str) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
+    """Run two workers on PostgreSQL and Valkey; yield the ready file's content and the main process of each part."""
+    (folder / "rows").mkdir(mode=0o700)
+    with postgresql(folder / "rows") as database, valkey() as state:
+        upgrade = [sys.executable, "-m", "cstar_mock", "db", "upgrade", "--database", database.url]
+        subprocess.run(upgrade, check=True, stdout=subprocess.DEVNULL)
+        shared = ("--database", database.url, "--state", state.url, "--workers", "2")
+        with cstar_mock(folder, *options, *shared) as ready:
+            yield ready, {"workers": ready["process"].pid, "PostgreSQL": database.pid, "Valkey": state.pid}
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -78,6 +93,8 @@ def main() -> None:
         python_server(BARE) as bare,
         cstar_mock(Path(folder), *options, "--dataset", "busy") as ready,
         cstar_mock(Path(other_folder), *options, "--database", f"sqlite:///{other_folder}/shared.db") as shared,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as third_folder,
+        _sandbox(Path(third_folder), *options) as (sandbox, parts),
     ):
         file = Path(other_folder) / "shared.db"
         teams = {team["slug"]: team for team in ready["teams"]}
@@ -92,17 +109,23 @@ def main() -> None:
             "overview of a running clock": (ready["url"], running, busy["keys"]["sk_test"]),
             WRITTEN: (shared["url"], f"{analytics}/overview", key),
             "overview, never asked before": (shared["url"], f"{analytics}/overview?n={{number}}", key),
+            TWO_WORKERS: (sandbox["url"], f"{analytics}/overview", key),
             "401": (ready["url"], f"{analytics}/overview", "wrong"),
         }
         rounds: dict[str, list[Load]] = {name: [] for name in targets}
+        taken = dict.fromkeys(parts, 0.0)
         for _ in range(arguments.rounds):
             for name, (url, path, sent) in targets.items():
                 before = _revision(file)
+                began = {part: processor_seconds(pid) for part, pid in parts.items()}
                 with _writes(file) if name == WRITTEN else nullcontext():
                     measured = load(url, path, connections=CONNECTIONS, seconds=arguments.seconds, key=sent)
                 writes, answers = _revision(file) - before, sum(measured.statuses.values())
                 if name == WRITTEN and writes < answers:
                     sys.exit(f"only {writes} writes for {answers} answers: some may have been remembered")
+                if name == TWO_WORKERS:
+                    for part, pid in parts.items():
+                        taken[part] += processor_seconds(pid) - began[part]
                 rounds[name].append(measured)
     shares = {
         name: statistics.median(one.rate / bare.rate for one, bare in zip(loads, rounds[BARE_ROUTE], strict=True))
@@ -113,6 +136,12 @@ def main() -> None:
         f"{CONNECTIONS} connections, one worker; share: median of {arguments.rounds} rounds, the rest: the best one",
         ("target", "share", "requests/s", "p50 ms", "p99 ms", "statuses"),
         [(name, shares[name], round(m.rate), m.p50, m.p99, m.statuses) for name, m in best.items()],
+    )
+    answers = sum(sum(load.statuses.values()) for load in rounds[TWO_WORKERS])
+    table(
+        "two workers on PostgreSQL and Valkey: processor time of an answer, in milliseconds",
+        tuple(taken),
+        [[seconds / answers * 1000 for seconds in taken.values()]],
     )
     write("throughput", {name: {**vars(m), "share": shares[name]} for name, m in best.items()})
 

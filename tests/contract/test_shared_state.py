@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 def test_four_workers_let_exactly_the_limit_through_fail_exactly_as_often_and_record_each(
     tmp_path: Path, valkey: str
 ) -> None:
-    for name in ("_common.py", "exactness.py"):  # results are written beside it
+    for name in ("_common.py", "_engines.py", "exactness.py"):  # results are written beside it
         shutil.copy(ROOT / "benchmarks" / name, tmp_path)
     command = [sys.executable, str(tmp_path / "exactness.py"), "--runs", "1", "--state", valkey]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -27,7 +27,7 @@ def test_four_workers_let_exactly_the_limit_through_fail_exactly_as_often_and_re
 
 def test_a_wrong_number_fails_it(tmp_path: Path, valkey: str) -> None:
     """Fewer requests than the limit can't use it up."""
-    for name in ("_common.py", "exactness.py"):
+    for name in ("_common.py", "_engines.py", "exactness.py"):
         shutil.copy(ROOT / "benchmarks" / name, tmp_path)
     options = ("--runs", "1", "--workers", "1", "--requests", "100", "--state", valkey)
     done = subprocess.run(
