@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Dialect, Table
 _MANY = 500
 """From how many rows on PostgreSQL is to count anew, and SQLite to index anew."""
 
+_LARGE_CACHE_KIB = 256 * 1024
+"""What SQLite may keep in memory while much comes in: less, and it writes the same pages again and again."""
+
 _MUCH = 10
 
 _MOST_ROWS = 64
@@ -64,11 +67,16 @@ def indexed_at_the_end(connection: Connection, tables: Sequence[Table], rows: in
         yield
         return
     indexes = [index for table in tables for index in table.indexes]
-    for index in indexes:
-        index.drop(connection, checkfirst=True)
-    yield
-    for index in indexes:
-        index.create(connection)
+    cache = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA cache_size = -{_LARGE_CACHE_KIB}")
+    try:
+        for index in indexes:
+            index.drop(connection, checkfirst=True)
+        yield
+        for index in indexes:
+            index.create(connection)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA cache_size = {cache}")
 
 
 def _highest_rowid(connection: Connection, table: Table) -> int:
