@@ -1,15 +1,16 @@
 """Many rows in few statements: several times as fast as a statement a row, on both engines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.exc import DBAPIError
 
 _MANY = 500
-"""From how many rows on PostgreSQL is to count anew, and SQLite to index anew."""
+"""From how many rows on PostgreSQL is to copy them and count anew, and SQLite to index anew."""
 
 _LARGE_CACHE_KIB = 256 * 1024
 """What SQLite may keep in memory while much comes in: less, and it writes the same pages again and again."""
@@ -38,32 +39,56 @@ def insert(
     """
     own = tuple(name for name in table.columns.keys() if name not in common)  # noqa: SIM118  (not a mapping)
     values_of, prefix = itemgetter(*own), tuple(common.values())
-    for some in _chunks(rows):
-        statement = _statement(table, (*common, *own), len(some), conflict, connection.dialect)
-        parameters: list[Any] = []
-        for row in some:
-            parameters += prefix
-            parameters += values_of(row)
-        connection.exec_driver_sql(statement, tuple(parameters))
-    if connection.dialect.name == "postgresql" and len(rows) >= _MANY:
+    many_for_postgresql = connection.dialect.name == "postgresql" and len(rows) >= _MANY
+    if many_for_postgresql and not conflict:
+        _copy(connection, table, (*common, *own), (prefix + values_of(row) for row in rows))
+    else:
+        for some in _chunks(rows):
+            statement = _statement(table, (*common, *own), len(some), conflict, connection.dialect)
+            parameters: list[Any] = []
+            for row in some:
+                parameters += prefix
+                parameters += values_of(row)
+            connection.exec_driver_sql(statement, tuple(parameters))
+    if many_for_postgresql:
         _count_for_postgresql(connection, table, len(rows))
 
 
-@contextmanager
-def indexed_at_the_end(connection: Connection, tables: Sequence[Table], rows: int) -> Iterator[None]:
-    """Insert into tables without their indexes, and make these anew afterwards, where that is cheaper.
+def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows by PostgreSQL's own way for many: twice as fast as statements."""
+    statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
+    driver: Any = connection.connection.driver_connection
+    driver_error = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except driver_error as error:
+        # SQLAlchemy has no COPY, so nobody but us puts the error into its words.
+        raise DBAPIError.instance(statement, None, error, driver_error, dialect=connection.dialect) from error
+
+
+def are_many(connection: Connection, tables: Sequence[Table], rows: int) -> bool:
+    """Whether so many rows come into one of the tables that it is cheaper to make the indexes anew afterwards.
 
     It is on SQLite, once more rows come than there are: to sort all of them once costs a third of finding the place of
     each. On PostgreSQL it would keep everybody from reading meanwhile.
+    """
+    return connection.dialect.name == "sqlite" and rows >= max(
+        _MANY, *(_highest_rowid(connection, table) for table in tables)
+    )
+
+
+@contextmanager
+def indexed_at_the_end(connection: Connection, tables: Sequence[Table], *, many: bool) -> Iterator[None]:
+    """Insert into tables without their indexes, and make these anew afterwards; with `many` off, as ever.
 
     Args:
         connection: the store, in a transaction, which brings the indexes back if it fails.
         tables: where the rows go.
-        rows: how many come into the largest of them.
+        many: what `are_many` said of them.
     """
-    if connection.dialect.name != "sqlite" or rows < max(
-        _MANY, *(_highest_rowid(connection, table) for table in tables)
-    ):
+    if not many:
         yield
         return
     indexes = [index for table in tables for index in table.indexes]

@@ -6,7 +6,6 @@ The schema's constraints hold the rules too; here they are said so that a person
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
@@ -108,9 +107,19 @@ def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[C
         scope: whose rows.
         tickets: how many will come.
     """
-    with bulk.indexed_at_the_end(connection, [_table(model) for model, _ in Rows().batches()], tickets):
-        yield partial(_insert, connection, scope)
-    rollups.rebuild(connection, scope)
+    changes = Changes(scope)
+
+    def insert_some(rows: Rows) -> None:
+        _insert(connection, scope, rows)
+        changes.count(connection, 1, customers=rows.customers, tickets=rows.tickets, csat_responses=rows.csat_responses)
+
+    tables = [_table(model) for model, _ in Rows().batches()]
+    many = bulk.are_many(connection, tables, tickets)
+    with bulk.indexed_at_the_end(connection, [rollups.NEWEST], many=many):
+        with bulk.indexed_at_the_end(connection, tables, many=many):
+            yield insert_some
+        changes.follow_all(connection)
+    changes.write(connection)
 
 
 def _insert(connection: Connection, scope: Scope, rows: Rows) -> None:

@@ -13,13 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from tests.conftest import COMMAND
 from tests.contract.test_server import output
 
+from cstar_mock import migrate, rows
+from cstar_mock.clock import parse_instant
 from cstar_mock.database import Database, Limits
+from cstar_mock.datasets.format import Recipe
+from cstar_mock.datasets.generate import generate
 from cstar_mock.errors import StoreUnavailable
+from cstar_mock.models import Scope, Team
 
 
 class Engine:
@@ -79,6 +84,15 @@ def _database(engine: Engine) -> Iterator[Database]:
     database = Database(engine.url, Limits(pool_size=2, pool_timeout=0.5, connect_timeout=2, statement_timeout=0.5))
     yield database
     database.close()
+
+
+@pytest.fixture(name="migrated")
+def _migrated(database: Database) -> Iterator[Database]:
+    """Give the database its schema, for one test."""
+    migrate.upgrade(database)
+    yield database
+    database.write_now(lambda connection: connection.execute(text("DROP SCHEMA public CASCADE")))
+    database.write_now(lambda connection: connection.execute(text("CREATE SCHEMA public")))
 
 
 def one(connection: Connection) -> int:
@@ -180,6 +194,34 @@ def test_a_write_is_not_acknowledged_when_its_commit_is_lost(engine: Engine, dat
     asyncio.run(ask())
 
 
+def test_a_crash_while_many_rows_come_is_an_outage_and_leaves_nothing(engine: Engine, migrated: Database) -> None:
+    now = parse_instant("2025-12-10T14:30:00Z")
+
+    def load_and_lose(connection: Connection) -> None:
+        team = {"id": "lost", "slug": "lost", "name": "L", "origin": {}, "created_at": now}
+        connection.execute(insert(Team), team)
+        with rows.large_load(connection, Scope("lost", "live"), 2000) as insert_some:
+            people, tickets = generate(Recipe(tickets=2000), now)
+            insert_some(people)
+            engine.kill()
+            insert_some(tickets)
+
+    with pytest.raises(StoreUnavailable):
+        migrated.write_now(load_and_lose)
+    engine.start()
+    assert migrated.read_now(lambda connection: connection.scalar(select(func.count()).select_from(Team))) == 0
+
+
+def test_what_many_rows_break_is_said_as_of_one(migrated: Database) -> None:
+    many = [{"id": "usr_1", "name": "A", "created_at": 0, "removed_at": None}] * 600
+
+    def write(connection: Connection) -> None:
+        rows.insert_rows(connection, Scope("nobody", "live"), rows.Rows(members=many))
+
+    with pytest.raises(IntegrityError, match="pk_members"):
+        migrated.write_now(write)
+
+
 def test_a_frozen_server_is_given_up_and_closing_does_not_wait_for_it(engine: Engine, database: Database) -> None:
     async def ask() -> None:
         assert await database.read(one) == 1
@@ -266,5 +308,8 @@ def test_the_start_goes_on_once_the_database_is_there(engine: Engine, tmp_path: 
         assert process.stderr is not None
         assert json.loads(process.stderr.readline())["message"].startswith("waiting up to 30 s for the database")
         engine.start()
-        assert process.wait(30) == 1
+        try:
+            assert process.wait(30) == 1
+        finally:
+            process.kill()
         assert process.stderr.read() == "cstar-mock: the database has no schema yet: run `cstar-mock db upgrade`\n"

@@ -29,6 +29,9 @@ _OFFICE_DAYS = (1.0, 0.95, 0.9, 0.9, 0.8, 0.25, 0.2)
 _FIRST_WEEKDAY = 3
 """1970-01-01 was a Thursday."""
 
+# To look up a member of an enumeration costs more than to draw a number.
+_NEW, _OPEN, _PENDING, _RESOLVED, _CLOSED = TicketStatus
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -56,11 +59,12 @@ def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iter
     yield Rows(members=members, customers=customers)
     chunk = Rows()
     desk = _Desk(recipe, random, [member["id"] for member in members], now)
-    customers_at = [customer["created_at"] for customer in customers]
+    customer_ids = [customer["id"] for customer in customers]
+    known = 1
     for number, created_at in enumerate(_arrivals(recipe, random, since, until), numbers.tickets):
-        known = max(1, bisect_right(customers_at, created_at))
-        customer_id = customers[int(random.random() * known)]["id"]
-        desk.handle(chunk, number, customer_id, created_at)
+        while known < len(customers) and customers[known]["created_at"] <= created_at:
+            known += 1
+        desk.handle(chunk, number, customer_ids[int(random.random() * known)], created_at)
         if len(chunk.tickets) == CHUNK:
             yield chunk
             chunk = Rows()
@@ -137,15 +141,17 @@ class _Desk:
         is_resolved = random() < recipe.resolved and is_answered and resolved_at <= now
         if recipe.status is not None:
             status = recipe.status
-            is_resolved = status is TicketStatus.RESOLVED or (status is TicketStatus.CLOSED and is_resolved)
+            is_resolved = status is _RESOLVED or (status is _CLOSED and is_resolved)
             resolved_at = min(resolved_at, now)
         elif is_resolved:
-            status = TicketStatus.CLOSED if random() < 0.3 else TicketStatus.RESOLVED  # noqa: PLR2004
+            status = _CLOSED if random() < 0.3 else _RESOLVED  # noqa: PLR2004
         elif resolved_at <= now:
             # Nobody is at work on it any more: spam, a duplicate.
-            status = TicketStatus.CLOSED
+            status = _CLOSED
+        elif is_answered:
+            status = _OPEN if random() < 0.6 else _PENDING  # noqa: PLR2004
         else:
-            status = TicketStatus.NEW if not is_answered else _answered_status(random())
+            status = _NEW
         id_ = ids.numbered(ids.TICKET, number)
         rows.tickets.append(
             ticket(
@@ -173,7 +179,3 @@ class _Desk:
 def _bounds(spread: Spread) -> tuple[Duration, float]:
     shortest = parse_length(spread.from_)
     return shortest, parse_length(spread.to) / shortest
-
-
-def _answered_status(draw: float) -> TicketStatus:
-    return TicketStatus.OPEN if draw < 0.6 else TicketStatus.PENDING  # noqa: PLR2004
