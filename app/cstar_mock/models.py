@@ -222,9 +222,8 @@ class Ticket(Base):
         CheckConstraint("status <> 'resolved' OR resolved_at IS NOT NULL", name="resolved_has_instant"),
         CheckConstraint("resolved_at IS NULL OR status IN ('resolved', 'closed')", name="reopened_has_no_instant"),
         Index(None, "team_id", "environment", "created_at"),
-        Index(None, "team_id", "environment", "first_response_at"),
         Index(None, "team_id", "environment", "resolved_at"),
-        Index(None, "team_id", "environment", "assignee_id"),
+        Index(None, "team_id", "environment", "assignee_id", "first_response_at"),
         Index(None, "team_id", "environment", "customer_id", "created_at"),
     )
 
