@@ -95,15 +95,15 @@ class Changes:
         csat_responses: Sequence[Row] = (),
     ) -> None:
         """Count rows that are in the store now: with the sign 1 as new ones, with the sign -1 before they go."""
-        for name, instants in (
-            ("tickets", [row["created_at"] for row in tickets]),
-            ("dropped", [row["created_at"] for row in tickets if _is_dropped(row)]),
-            ("resolved", [row["resolved_at"] for row in tickets if row["resolved_at"] is not None]),
-            ("customers", [row["created_at"] for row in customers]),
-            ("responses", [row["submitted_at"] for row in csat_responses]),
+        for name, buckets in (
+            ("tickets", [row["created_at"] >> FINEST for row in tickets]),
+            ("dropped", [row["created_at"] >> FINEST for row in tickets if _is_dropped(row)]),
+            ("resolved", [row["resolved_at"] >> FINEST for row in tickets if row["resolved_at"] is not None]),
+            ("customers", [row["created_at"] >> FINEST for row in customers]),
+            ("responses", [row["submitted_at"] >> FINEST for row in csat_responses]),
         ):
             column = COUNTED.index(name)
-            for bucket, number in Counter([instant >> FINEST for instant in instants]).items():
+            for bucket, number in Counter(buckets).items():
                 self._finest[bucket][column] += sign * number
         column = COUNTED.index("score_sum")
         for row in csat_responses:
@@ -164,16 +164,17 @@ class Changes:
 
     def _count_work(self, sign: int, tickets: Sequence[Row]) -> None:
         for row in tickets:
-            if row["assignee_id"] is None:
+            assignee, answered_at = row["assignee_id"], row["first_response_at"]
+            if assignee is None:
                 continue
-            total = self._totals[row["assignee_id"]]
+            total = self._totals[assignee]
             if row["resolved_at"] is not None:
                 total[0] += sign
-            if row["first_response_at"] is not None:
-                seconds, microseconds = divmod(row["first_response_at"] - row["created_at"], SECOND)
+            if answered_at is not None:
+                waited = answered_at - row["created_at"]
                 total[1] += sign
-                total[2] += sign * seconds
-                total[3] += sign * microseconds
+                total[2] += waited // SECOND * sign
+                total[3] += waited % SECOND * sign
 
     def _count_scores(
         self, connection: Connection, sign: int, tickets: Sequence[Row], csat_responses: Sequence[Row]
