@@ -2,14 +2,15 @@
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.contract.test_bounds import answers, close, connect, responses, serving
+from tests.contract.test_bounds import Response, answers, close, connect, parsed, responses, serving
 
-from cstar_mock.http.protocol import Protocol
+from cstar_mock.http.protocol import LONGEST_KNOWN, Protocol
 
 TEAM = b"f07114d7-c66e-5709-b0ff-21e45192d472"
 HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -21,26 +22,55 @@ IDLE_SECONDS = 0.5
 
 
 class Counting(Protocol):
-    """A connection that counts what it answers at once, and is closed soon if nothing comes."""
+    """A connection that counts what it answers at once and what it parses, and is closed soon if nothing comes."""
 
     at_once = 0
+    packets_parsed = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.timeout_keep_alive = IDLE_SECONDS  # type: ignore[assignment]  # any number will do
 
-    def _answer_at_once(self) -> bool:
-        answered = super()._answer_at_once()
+    def _answered_by_application(self) -> bool:
+        answered = super()._answered_by_application()
         Counting.at_once += answered
         return answered
+
+    def _parse(self, data: bytes) -> bool:
+        Counting.packets_parsed += 1
+        return super()._parse(data)
 
 
 @pytest.fixture(name="port")
 def _port() -> Iterator[int]:
     with serving(Counting) as port:
         answers(port, close(OVERVIEW))
-        Counting.at_once = 0
+        Counting.at_once = Counting.packets_parsed = 0
         yield port
+
+
+def ask(connection: socket.socket, request: bytes) -> Response:
+    """Send a request on a connection that stays open, and return its answer."""
+    connection.sendall(request)
+    received = b""
+    while b"\r\n\r\n" not in received or len(received) < answer_length(received):
+        received += connection.recv(65536)
+    (response,) = parsed(received)
+    return response
+
+
+def answer_length(received: bytes) -> int:
+    """Return how long the answer is whose head has been received."""
+    head, _, _ = received.partition(b"\r\n\r\n")
+    return len(head) + 4 + int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+
+
+def control(port: int, method: bytes, path: bytes, body: bytes = b"") -> Any:
+    """Ask the control API about the team, and return what it says."""
+    described = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = method + b" /__admin/teams/" + TEAM + path + HOST + described
+    ((_, _, answered),) = answers(port, close(head) + body)
+    return json.loads(answered) if answered else None
 
 
 def test_it_is_the_answer_that_the_application_gives(port: int) -> None:
@@ -59,9 +89,7 @@ def test_it_is_logged_and_recorded_as_any_other(port: int, caplog: pytest.LogCap
     (line,) = [record for record in caplog.records if getattr(record, "request_id", None) == id_]
     assert line.getMessage() == f"GET {PATH.decode()} 200"
     assert (vars(line)["status"], line.team, line.key) == (200, "acme", "…_key")  # type: ignore[attr-defined]
-    journal = b"GET /__admin/teams/" + TEAM + b"/requests" + HOST + b"\r\n"
-    ((_, _, body),) = answers(port, close(journal))
-    (entry,) = [entry for entry in json.loads(body)["requests"] if entry["id"] == id_]
+    (entry,) = [entry for entry in control(port, b"GET", b"/requests")["requests"] if entry["id"] == id_]
     assert entry["request"]["path"] == PATH.decode()
     assert entry["response"]["status"] == 200
     assert Counting.at_once == 1
@@ -82,6 +110,80 @@ def test_the_body_of_a_get_is_read_and_ignored(port: int) -> None:
     found = answers(port, with_body + b"he", b"llo" + OVERVIEW + close(OVERVIEW))
     assert [status for status, _, _ in found] == [200, 200, 200]
     assert Counting.at_once == 2
+
+
+def test_a_request_that_is_known_by_its_bytes_is_not_parsed_again(port: int) -> None:
+    with connect(port) as first, connect(port) as second:
+        given = [ask(connection, OVERVIEW) for connection in (first, first, second, second)]
+    assert (Counting.at_once, Counting.packets_parsed) == (4, 1)
+    assert len({headers["x-request-id"] for _, headers, _ in given}) == 4
+    assert len({(status, tuple(headers), body) for status, headers, body in given}) == 1
+    recorded = control(port, b"GET", b"/requests")["requests"]
+    assert [entry["id"] for entry in recorded[:4]] == [headers["x-request-id"] for _, headers, _ in reversed(given)]
+    assert [entry["request"] for entry in recorded[:4]] == [recorded[3]["request"]] * 4
+
+
+def test_what_was_done_for_a_known_request_is_not_done_again_when_it_has_to_be_parsed(port: int) -> None:
+    """Its key was looked up and it was put on record as begun before a fault rule sent it the long way."""
+    with connect(port) as connection:
+        ask(connection, OVERVIEW)
+        control(port, b"PUT", b"/faults", b'[{"status": 503, "failRequestCount": 1}]')
+        before = len(control(port, b"GET", b"/requests")["requests"])
+        statuses = [ask(connection, OVERVIEW)[0] for _ in range(3)]
+    assert statuses == [503, 200, 200]
+    assert len(control(port, b"GET", b"/requests")["requests"]) == before + 3
+
+
+def test_a_revoked_key_is_refused_also_where_its_request_is_known(port: int) -> None:
+    with connect(port) as connection:
+        assert [ask(connection, OVERVIEW)[0] for _ in range(2)] == [200, 200]
+        for key in control(port, b"GET", b"/keys")["keys"]:
+            control(port, b"DELETE", b"/keys/" + key["id"].encode())
+        status, headers, _ = ask(connection, OVERVIEW)
+        assert (status, "x-cstar-mock-hint" in headers) == (401, True)
+
+
+def test_only_a_whole_packet_is_known(port: int) -> None:
+    with connect(port) as connection:
+        for _ in range(2):
+            assert ask(connection, OVERVIEW)[0] == 200
+        half = len(OVERVIEW) // 2
+        connection.sendall(OVERVIEW[:half])
+        time.sleep(0.05)
+        assert ask(connection, OVERVIEW[half:])[0] == 200
+        connection.sendall(OVERVIEW * 2 + close(OVERVIEW))
+        assert [status for status, _, _ in responses(connection)] == [200] * 3
+
+
+def test_a_known_request_waits_for_the_answer_before_it(port: int) -> None:
+    with connect(port) as connection:
+        ask(connection, OVERVIEW)
+        connection.sendall(WHOAMI + b"Prefer: wait=0.3\r\n\r\n")
+        time.sleep(0.1)
+        connection.sendall(OVERVIEW)
+        time.sleep(0.4)
+        connection.sendall(close(OVERVIEW))
+        assert [b"keyType" in body for _, _, body in responses(connection)] == [True, False, False]
+
+
+def test_what_is_known_is_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar_mock.http.protocol.MOST_KNOWN", 3)
+    long = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * LONGEST_KNOWN + b"\r\n\r\n")
+    with connect(port) as connection:
+        for request in [long, long, *(OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: %d\r\n\r\n" % n) for n in range(4))]:
+            assert ask(connection, request)[0] == 200
+        assert Counting.packets_parsed == 6
+        ask(connection, OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: 3\r\n\r\n"))
+        assert Counting.packets_parsed == 6
+        ask(connection, OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: 0\r\n\r\n"))
+        assert Counting.packets_parsed == 7
+
+
+def test_a_request_that_came_through_a_proxy_goes_the_long_way(port: int) -> None:
+    """Whose it is, the middleware around the application finds out."""
+    forwarded = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
+    assert [status for status, _, _ in answers(port, forwarded, close(forwarded))] == [200, 200]
+    assert Counting.at_once == 0
 
 
 @pytest.mark.parametrize(

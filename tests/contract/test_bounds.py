@@ -81,12 +81,17 @@ def responses(connection: socket.socket) -> list[Response]:
     received = b""
     while data := connection.recv(65536):
         received += data
+    return parsed(received)
+
+
+def parsed(received: bytes) -> list[Response]:
+    """Return the answers that these bytes are."""
     found = []
     while received:
         head, _, rest = received.partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        length = int(headers["content-length"])
+        length = int(headers.get("content-length", "0"))
         found.append((int(status_line.split()[1]), headers, rest[:length]))
         received = rest[length:]
     return found

@@ -24,7 +24,7 @@ from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
 from cstar_mock.http.context import context_of
-from cstar_mock.http.protocol import AT_ONCE
+from cstar_mock.http.protocol import AT_ONCE, SENT
 from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
 
@@ -52,17 +52,27 @@ class _Forgetful(Remembered):
 
 
 class _AtOnce:
-    """Asks the application for what it knows already before it starts it, as our own server does."""
+    """Asks the application for what it knows already before it starts it, as our own server does.
+
+    What a request says is read once for all that are equal.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.state: dict[str, Any] = {}
         self.replayed = Counter[bool]()
+        self.sent: dict[object, object] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             self.state = scope["state"]
-        elif (answer := self.state[AT_ONCE](scope)) is not None:
+            await self.app(scope, receive, send)
+            return
+        same = scope["path"], scope["query_string"], tuple(scope["headers"])
+        if same in self.sent:
+            scope.setdefault("state", {})[SENT] = self.sent[same]
+        if (answer := self.state[AT_ONCE](scope)) is not None:
+            self.sent[same] = scope["state"][SENT]
             lines, body = answer
             headers = [line.split(b": ", 1) for line in lines.splitlines()]
             self.replayed[_stands_still(scope)] += 1

@@ -17,7 +17,7 @@ from cstar_mock.database import Database
 from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError
 from cstar_mock.faults import Decision, Endpoint, FaultRequest
 from cstar_mock.guessing import GuessLimiter
-from cstar_mock.http.context import RequestContext, context_of
+from cstar_mock.http.context import RequestContext, context_of, sent_of
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
@@ -58,8 +58,7 @@ async def any_key(request: Request) -> Caller:
         raise context.failure
     caller = context.authenticated
     if caller is None:  # else the replay lane has, whose answer did not hold any more
-        key = context.key if context.looked_up else security.key_digest(request.scope["headers"])
-        caller = await authenticate(request.scope, services, context, key)
+        caller = await authenticate(request.scope, services, context, sent_of(request.scope).key)
     await count(services, context, caller)
     await _fail_if_asked_to(request.scope, services, context, caller)
     return caller

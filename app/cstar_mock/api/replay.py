@@ -11,10 +11,9 @@ random histories through them and through the router.
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cstar_mock import security
 from cstar_mock.api.dependencies import Services, authenticate, concerned_by_faults, count
 from cstar_mock.api.success import Json, success_body
-from cstar_mock.http.context import context_of
+from cstar_mock.http.context import context_of, sent_of
 
 
 class ReplayLane:
@@ -40,10 +39,10 @@ async def replayed(services: Services, scope: Scope) -> bytes | None:
     What was done for the request until then stands in its context, and is not done again: above all, a refusal is
     raised where the router would have raised it.
     """
-    context = context_of(scope)
+    context, sent = context_of(scope), sent_of(scope)
     context.looked_up = True
-    key = context.key = security.key_digest(scope["headers"])
-    if key is None or scope["method"] != "GET" or (services.settings.prefer and _has_preference(scope)):
+    key = sent.key
+    if key is None or scope["method"] != "GET" or (services.settings.prefer and sent.has_preference):
         return None
     answer = services.remembered.get(scope, key)
     if answer is None:
@@ -62,7 +61,3 @@ async def replayed(services: Services, scope: Scope) -> bytes | None:
         context.failure = failure
         return None
     return success_body(scope, services, answer.data)
-
-
-def _has_preference(scope: Scope) -> bool:
-    return any(name == b"prefer" for name, _ in scope["headers"])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,13 +18,15 @@ from cstar_mock import clock, errors, ids
 from cstar_mock.clock import REAL_TIME, Instant
 from cstar_mock.errors import ApiError, StateUnavailable
 from cstar_mock.faults import ConnectionBroken
-from cstar_mock.http.protocol import AT_ONCE, CONNECTION
+from cstar_mock.http.protocol import AT_ONCE, CONNECTION, SENT
 from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
 from cstar_mock.rate_limit import RateLimitStatus
-from cstar_mock.security import Caller
+from cstar_mock.security import Caller, key_digest
 
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _ENDPOINTS = frozenset(("overview", "agents", "whoami"))
+_FOR_OTHERS = frozenset((b"origin", b"x-forwarded-for"))
+"""Headers that the middleware around the application reads."""
 _log = logging.getLogger("cstar_mock.requests")
 
 
@@ -35,7 +37,6 @@ class RequestContext:
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
         started: when the request came, on the performance counter, in seconds.
-        key: the digest of the key that the request was sent with, once the replay lane has looked; None for no key.
         authenticated: whom the key stands for, once it is looked up.
         caller: the same, once the request is counted.
         rate_limit: where the key's window stands, once the request is counted.
@@ -52,7 +53,6 @@ class RequestContext:
 
     request_id: str = field(default_factory=ids.request_id)
     started: float = field(default_factory=time.perf_counter)
-    key: bytes | None = None
     authenticated: Caller | None = None
     caller: Caller | None = None
     rate_limit: RateLimitStatus | None = None
@@ -81,12 +81,55 @@ class RequestContext:
         return self.recorded_after
 
 
+class Sent(NamedTuple):
+    """What a request says, read once: for all requests that are equal to the byte if our own server serves them.
+
+    Attributes:
+        key: the digest of the key that it was sent with; None for no key.
+        path: as it may be kept and logged.
+        query: as it may be kept.
+        endpoint: `overview`, `agents` or `whoami`, if the path is one of theirs.
+        headers: as they may be kept.
+        has_preference: whether there is a `Prefer`.
+        is_for_others: whether a header is for the middleware around the application.
+    """
+
+    key: bytes | None
+    path: str
+    query: str
+    endpoint: str | None
+    headers: tuple[tuple[str, str], ...]
+    has_preference: bool
+    is_for_others: bool
+
+
+def sent_of(scope: Scope) -> Sent:
+    """Return what a request says."""
+    state = scope.setdefault("state", {})
+    sent: Sent | None = state.get(SENT)
+    if sent is None:
+        headers, path = scope["headers"], shown(scope["path"])
+        names = {name for name, _ in headers}
+        endpoint = path.rsplit("/", 1)[-1]
+        sent = state[SENT] = Sent(
+            key_digest(headers),
+            path,
+            shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else "",
+            endpoint if endpoint in _ENDPOINTS else None,
+            shown_headers(headers),
+            b"prefer" in names,
+            not _FOR_OTHERS.isdisjoint(names),
+        )
+    return sent
+
+
 def context_of(scope: Scope) -> RequestContext:
     """Return the context of a request."""
     context: RequestContext = scope["state"]["context"]
     return context
 
 
+_OK = int(HTTPStatus.OK)
 _JSON_LINES = b"content-length: %d\r\ncontent-type: application/json\r\n"
 
 T = TypeVar("T")
@@ -131,11 +174,10 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send)
             return
         context = scope.get("state", {}).get("context") or self._begin(scope)
-        path = shown(scope["path"])
         try:
-            await self._serve(context, path, scope, receive, send)
+            await self._serve(context, scope, receive, send)
         finally:
-            self._end(context, scope, path)
+            self._end(context, scope)
 
     def at_once(self, scope: Scope) -> tuple[bytes, bytes] | None:
         """Return the lines of the headers and the body of a 200 that can be given without waiting for anything.
@@ -144,17 +186,16 @@ class RequestContextMiddleware:
         If it is None, the application has to be started with the same scope, where all that was done already stands.
         """
         context = self._begin(scope)
-        if self.replayed is None or _has_origin(scope):
+        if self.replayed is None or sent_of(scope).is_for_others:
             return None
         try:
             body = _without_waiting(self.replayed(scope))
             if body is None:
                 return None
-            context.status = HTTPStatus.OK
-            path = shown(scope["path"])
-            if self._is_recorded(path):
-                _without_waiting(self.journal.record(_team_id(context), _entry(context, scope, path)))
-            self._end(context, scope, path)
+            context.status = _OK
+            if self._is_recorded(scope):
+                _without_waiting(self.journal.record(_team_id(context), _entry(context, scope)))
+            self._end(context, scope)
         except Exception as crash:  # noqa: BLE001  (raised where it is logged with all that is known, and answered)
             context.failure = crash
             return None
@@ -166,12 +207,12 @@ class RequestContextMiddleware:
             self.monitoring.begun()
         return context
 
-    def _end(self, context: RequestContext, scope: Scope, path: str) -> None:
+    def _end(self, context: RequestContext, scope: Scope) -> None:
         if self.monitoring is not None:
             self.monitoring.ended(context, scope["method"], scope["path"], context.seconds())
-        _write_log_line(context, scope, path)
+        _write_log_line(context, scope)
 
-    async def _serve(self, context: RequestContext, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         replaced = False
 
         async def send_with_headers(message: Message) -> None:
@@ -184,7 +225,7 @@ class RequestContextMiddleware:
             nonlocal replaced
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                replaced = not await self._recorded(context, scope, path, send_with_headers)
+                replaced = not await self._recorded(context, scope, send_with_headers)
                 if not replaced:
                     await send_with_headers(message)
             elif not replaced:
@@ -193,25 +234,25 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_once_recorded)
         except ConnectionBroken as broken:
-            if await self._recorded(context, scope, path, send_with_headers):
+            if await self._recorded(context, scope, send_with_headers):
                 _break(scope, broken)
         except Exception:  # noqa: BLE001  (logged with all that is known, and answered)
-            await _answer_crash(context, scope, path, send_once_recorded)
+            await _answer_crash(context, scope, send_once_recorded)
 
-    async def _recorded(self, context: RequestContext, scope: Scope, path: str, send: Send) -> bool:
+    async def _recorded(self, context: RequestContext, scope: Scope, send: Send) -> bool:
         """Record the request; if the journal is out of reach, answer that instead, and return False."""
-        if context.state_lost or not self._is_recorded(path):
+        if context.state_lost or not self._is_recorded(scope):
             return True
         try:
-            await self.journal.record(_team_id(context), _entry(context, scope, path))
+            await self.journal.record(_team_id(context), _entry(context, scope))
         except StateUnavailable as error:
             _log.error("%s can't be reached: %s", error.what, error.__cause__)
             await _answer(context, error, send)
             return False
         return True
 
-    def _is_recorded(self, path: str) -> bool:
-        return self.journal.size > 0 and not path.startswith(_UNRECORDED)
+    def _is_recorded(self, scope: Scope) -> bool:
+        return self.journal.size > 0 and not sent_of(scope).path.startswith(_UNRECORDED)
 
 
 def _without_waiting(work: Coroutine[Any, Any, T]) -> T:
@@ -222,10 +263,6 @@ def _without_waiting(work: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     raise AssertionError(f"{work} waits")
-
-
-def _has_origin(scope: Scope) -> bool:
-    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _team_id(context: RequestContext) -> str:
@@ -244,7 +281,8 @@ def _break(scope: Scope, broken: ConnectionBroken) -> None:
     connection["break"](broken.fault)
 
 
-def _write_log_line(context: RequestContext, scope: Scope, path: str) -> None:
+def _write_log_line(context: RequestContext, scope: Scope) -> None:
+    path = sent_of(scope).path
     # A health check every second would bury everything else.
     level = logging.DEBUG if path in _HEALTH_PATHS else logging.INFO
     if _log.isEnabledFor(level):
@@ -299,8 +337,8 @@ def _pairs(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name, value
 
 
-async def _answer_crash(context: RequestContext, scope: Scope, path: str, send: Send) -> None:
-    _log.exception("crash in %s %s", scope["method"], path, extra=_names(context))
+async def _answer_crash(context: RequestContext, scope: Scope, send: Send) -> None:
+    _log.exception("crash in %s %s", scope["method"], sent_of(scope).path, extra=_names(context))
     if context.status:
         raise  # noqa: PLE0704  # The response has begun: nothing can be said any more but to break it off.
     await _answer(context, ApiError(errors.INTERNAL_ERROR), send)
@@ -318,19 +356,18 @@ async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _entry(context: RequestContext, scope: Scope, path: str) -> Entry:
-    caller = context.caller
+def _entry(context: RequestContext, scope: Scope) -> Entry:
+    caller, sent = context.caller, sent_of(scope)
     milliseconds = context.milliseconds()
-    name = path.rsplit("/", 1)[-1]
     return Entry(
         context.request_id,
         clock.real_now() - int(milliseconds * 1000),
         context.now(),
         scope["method"],
-        path,
-        shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else "",
-        name if name in _ENDPOINTS else None,
-        shown_headers(scope["headers"]),
+        sent.path,
+        sent.query,
+        sent.endpoint,
+        sent.headers,
         None if caller is None else caller.shown,
         context.status,
         context.code,

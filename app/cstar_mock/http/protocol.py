@@ -29,6 +29,9 @@ AT_ONCE = "cstar_mock.at_once"
 """The name of what is in the state of an application that can give some answers without being started: a function of
 the scope that returns the lines of the headers and the body of a 200, or None."""
 
+SENT = "cstar_mock.sent"
+"""The name of what an application keeps in a request's state that is the same for all requests equal to the byte."""
+
 DRAINING = "cstar_mock.draining"
 """The name of what is set in the state of an application once its server is on its way out."""
 
@@ -45,7 +48,14 @@ LONGEST_BODY = 64 * 1024
 LONGEST_CONTROL_BODY = 32 * 1024 * 1024
 """Bytes of a body of the control API: 10,000 rows whose names have 200 escaped characters are 26 MB."""
 
+MOST_KNOWN = 1_000
+"""Requests that are known by their bytes."""
+LONGEST_KNOWN = 2 * 1024
+"""Bytes of a request that is worth to be known."""
+
 _CONTROL_PATH = b"/__admin"
+_KNOWN = "cstar_mock.known"
+_OK_LINE = STATUS_LINE[HTTPStatus.OK]
 _SPARE_CONNECTIONS = 100
 """How many connections may be told at the same time that there are too many; any further one is just closed."""
 
@@ -93,6 +103,9 @@ class Protocol(HttpToolsProtocol):
         self._unsent = 0
         self._idle_since = 0.0
         self._answered = False
+        self._begun = 0
+        self._tried: dict[str, Any] | None = None
+        self._known: dict[bytes, tuple[dict[str, Any], object]] = self.app_state.setdefault(_KNOWN, {})
         self._extensions: dict[str, dict[object, object]] = {CONNECTION: {"break": self.break_off}}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -127,9 +140,27 @@ class Protocol(HttpToolsProtocol):
                 self._tell()
             return
         self._unset_keepalive_if_required()
+        at_the_beginning = self._reading is _Reading.NOTHING
+        if at_the_beginning and self._answer_again(data):
+            return
         if self._deadline is None:
             self._deadline = self.loop.time() + self.head_seconds
         self._packet = len(data)
+        self._begun = 0
+        if not self._parse(data):
+            return
+        if self._reading is not _Reading.NOTHING:
+            self._arrived += self._packet
+            if self._deadline is None:  # the packet had the end of one request and the beginning of the next
+                self._deadline = self.loop.time() + self.head_seconds
+            self._check_the_incomplete()
+        elif at_the_beginning and self._begun == 1 and self._answered:
+            self._know(data)
+        if self.app_state.get(DRAINING) and self._refusal is None and not self.transport.is_closing():
+            self._close_soon_if_idle()
+
+    def _parse(self, data: bytes) -> bool:
+        """Read what has come; return whether it was HTTP, within its bounds."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -138,14 +169,8 @@ class Protocol(HttpToolsProtocol):
             # What a callback below raised is the context of the parser's own exception.
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else ApiError(errors.REQUEST_MALFORMED))
-            return
-        if self._reading is not _Reading.NOTHING:
-            self._arrived += self._packet
-            if self._deadline is None:  # the packet had the end of one request and the beginning of the next
-                self._deadline = self.loop.time() + self.head_seconds
-            self._check_the_incomplete()
-        if self.app_state.get(DRAINING) and self._refusal is None and not self.transport.is_closing():
-            self._close_soon_if_idle()
+            return False
+        return True
 
     def shutdown(self) -> None:
         """Serve what has been sent, and then close."""
@@ -180,6 +205,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._reading = _Reading.HEAD
         self._arrived = 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
@@ -189,7 +215,10 @@ class Protocol(HttpToolsProtocol):
         """
         self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
         self._check_head()
-        self._answered = self._answer_at_once()
+        if self._tried is None:
+            self._answered = self._answer_at_once()
+        else:
+            self._answered, self.scope["state"], self._tried = False, self._tried, None
         if not self._answered:
             self._start()
         self._reading = _Reading.BODY
@@ -210,31 +239,65 @@ class Protocol(HttpToolsProtocol):
 
         Nothing is made for it that uvicorn makes to start an application: a task, its messages, their checks.
         """
-        at_once, parser = self.app_state.get(AT_ONCE), self.parser
+        parser = self.parser
         path, _, query = self.url.partition(b"?")
         if (
-            at_once is None
-            or parser.get_method() != b"GET"
+            parser.get_method() != b"GET"
             or not path.startswith(b"/api/")
             or b"%" in path
             or b"#" in self.url
             or not self.url.isascii()
-            or not self._is_idle()
             or not parser.should_keep_alive()
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
             or self.expect_100_continue
-            or self.flow.write_paused
-            or self.app_state.get(DRAINING)
+            or not self._can_answer_at_once()
         ):
             return False
         self.scope |= {"method": "GET", "path": path.decode(), "raw_path": path, "query_string": query}
-        answer = at_once(self.scope)
+        return self._answered_by_application()
+
+    def _answer_again(self, data: bytes) -> bool:
+        """Answer a request that is known by its bytes, as one equal to it was answered at once.
+
+        It need not be parsed again, and whatever the application read out of it need not be read again. If there is no
+        answer now, it is parsed, and what was done for it until then is not done again.
+        """
+        known = self._known.get(data)
+        if known is None or not self._can_answer_at_once():
+            return False
+        scope, sent = known
+        state = {**self.app_state, SENT: sent}
+        self.scope = {**scope, "client": self.client, "server": self.server, "state": state}  # type: ignore[typeddict-item]
+        if self._answered_by_application():
+            self._deadline = None
+            return True
+        self._tried = state
+        return False
+
+    def _know(self, data: bytes) -> None:
+        """Remember what the bytes of the request mean that was just answered at once."""
+        if len(data) <= LONGEST_KNOWN:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            scope: dict[str, Any] = {**self.scope}
+            self._known[data] = scope, scope.pop("state").get(SENT)
+
+    def _can_answer_at_once(self) -> bool:
+        return (
+            AT_ONCE in self.app_state
+            and self._is_idle()
+            and not self.flow.write_paused
+            and not self.app_state.get(DRAINING)
+        )
+
+    def _answered_by_application(self) -> bool:
+        answer = self.app_state[AT_ONCE](self.scope)
         if answer is None:
             return False
         lines, body = answer
         default = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
-        self.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[HTTPStatus.OK], default, lines, body))
+        self.transport.write(b"%s%s%s\r\n%s" % (_OK_LINE, default, lines, body))
         self._complete()
         return True
 

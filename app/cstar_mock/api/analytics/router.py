@@ -18,7 +18,7 @@ from cstar_mock.api.remembered import Answer, Question
 from cstar_mock.api.success import success
 from cstar_mock.clock import Instant
 from cstar_mock.database import Database
-from cstar_mock.http.context import context_of
+from cstar_mock.http.context import sent_of
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
@@ -79,10 +79,10 @@ def create_router(settings: Settings) -> APIRouter:
     return router
 
 
-async def _answer(sent: HttpScope, services: Services, caller: Caller, question: Question) -> Response:
-    key = context_of(sent).key
-    before = None if key is None else services.remembered.get(sent, key)
+async def _answer(scope: HttpScope, services: Services, caller: Caller, question: Question) -> Response:
+    key = sent_of(scope).key
+    before = None if key is None else services.remembered.get(scope, key)
     answer = await question(services.database, caller, before)
-    if key is not None and not concerned_by_faults(sent, caller):
-        services.remembered.put(sent, key, answer)
-    return success(sent, services, answer.data)
+    if key is not None and not concerned_by_faults(scope, caller):
+        services.remembered.put(scope, key, answer)
+    return success(scope, services, answer.data)
