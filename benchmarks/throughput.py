@@ -2,12 +2,12 @@
 
     python benchmarks/throughput.py [--rounds 15] [--seconds 0.7]
 
-One uvicorn worker, 64 connections, everything on: keys, limits, headers, journal, log lines. An answer that is asked
-for again is remembered, also that of a running clock, until a row enters or leaves its window. "Written to in between"
-is a database file that another process writes to all the time, more often than it is asked: each answer needs the key
-and the figures anew. "Never asked before" has another query each time, and goes through the router. The targets are
-measured in turns, each right after the bare route; the share of a target is the median, over the rounds, of its share
-of the bare route just before, as on a shared machine the neighbours slow down everything for a while.
+One uvicorn worker, 64 connections, everything on: keys, limits, headers, journal, metrics, log lines. An answer that is
+asked for again is remembered, also that of a running clock, until a row enters or leaves its window. "Written to in
+between" is a database file that another process writes to all the time, more often than it is asked: each answer needs
+the key and the figures anew. "Never asked before" has another query each time, and goes through the router. The targets
+are measured in turns, each right after the bare route; the share of a target is the median, over the rounds, of its
+share of the bare route just before, as on a shared machine the neighbours slow down everything for a while.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.7)
     arguments = parser.parse_args()
-    options = ("--secret-rate-limit", "1000000000", "--dataset", "documented")
+    options = ("--secret-rate-limit", "1000000000", "--dataset", "documented", "--metrics")
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory() as other_folder,
