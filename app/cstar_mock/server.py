@@ -32,8 +32,9 @@ from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
 from cstar_mock.control.guard import is_loopback
 from cstar_mock.database import Database, Limits
-from cstar_mock.datasets import format as dataset_format
+from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
+from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.http.protocol import DRAINING, Protocol
 from cstar_mock.settings import ENV_PREFIX, Settings
@@ -179,12 +180,12 @@ def load_datasets(
     """
     teams: list[LoadedTeam] = []
     for name in names:
-        path = dataset_format.find(name)
-        dataset = dataset_format.read(path)
+        path = files.find(name)
+        dataset = files.read(path)
         try:
             teams += database.write_now(load, dataset, replace=replace, progress=progress or (lambda _rows: None))
-        except dataset_format.DatasetError as error:
-            raise dataset_format.located(error, path) from None
+        except DatasetError as error:
+            raise files.located(error, path) from None
     return teams
 
 

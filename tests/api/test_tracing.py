@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from cstar_mock import Settings, create_app, tracing
 from cstar_mock.database import Database
-from cstar_mock.datasets.format import find, read
+from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
 
 KEY = "sk_live_your_key"

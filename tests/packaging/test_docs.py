@@ -17,8 +17,9 @@ from tests.conftest import ROOT, Api, Server, running
 
 from cstar_mock import VERSION, Settings, ids
 from cstar_mock.database import Database
-from cstar_mock.datasets.format import DatasetError, find, read
+from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
+from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.errors import CATALOGUE, ErrorKind
 from cstar_mock.faults import ConnectionFault, FaultRule, Match
 from cstar_mock.settings import ENV_PREFIX

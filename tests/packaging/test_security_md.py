@@ -8,7 +8,8 @@ import pytest
 import yaml
 from tests.conftest import ROOT
 
-from cstar_mock.datasets.format import DatasetError, read
+from cstar_mock.datasets.files import read
+from cstar_mock.datasets.problems import DatasetError
 
 PAGE = ROOT / "SECURITY.md"
 

@@ -12,7 +12,8 @@ from tests.properties.worlds import NOW
 
 from cstar_mock.database import Database
 from cstar_mock.datasets.answers import build, possible_sums
-from cstar_mock.datasets.format import Answers, DatasetError
+from cstar_mock.datasets.format import Answers
+from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.models import Scope
 from cstar_mock.rows import insert_rows
 

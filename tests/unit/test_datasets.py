@@ -14,9 +14,11 @@ from tests.properties.worlds import NOW
 
 from cstar_mock import clock, migrate, rollups, shipped
 from cstar_mock.database import Database
-from cstar_mock.datasets.format import DatasetError, find, json_schema, parse, read
+from cstar_mock.datasets.files import find, read
+from cstar_mock.datasets.format import json_schema, parse
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.load import load
+from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.models import Customer, Member, Scope, Team, Ticket
 from cstar_mock.rows import insert_rows
 from cstar_mock.server import load_datasets

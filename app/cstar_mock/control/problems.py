@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from cstar_mock.datasets.format import DatasetError, problems_of_request
+from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.errors import Unavailable
 from cstar_mock.keys import UnknownName
 from cstar_mock.redaction import redacted

@@ -10,18 +10,8 @@ from cstar_mock import ids, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
-from cstar_mock.datasets.format import (
-    MOST_FIGURE,
-    Answers,
-    Fixed,
-    Name,
-    Slug,
-    TeamContent,
-    TeamData,
-    find,
-    read,
-    shipped_names,
-)
+from cstar_mock.datasets.files import find, read, shipped_names
+from cstar_mock.datasets.format import MOST_FIGURE, Answers, Fixed, Name, Slug, TeamContent, TeamData
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState

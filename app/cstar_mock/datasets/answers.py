@@ -13,17 +13,8 @@ from cstar_mock import ids
 from cstar_mock.api.analytics.periods import LENGTHS
 from cstar_mock.clock import DAY, HOUR, MINUTE, Duration, Instant
 from cstar_mock.datasets import names
-from cstar_mock.datasets.format import (
-    MOST_FIGURE,
-    AgentFigures,
-    Answers,
-    CsatFigures,
-    CustomerFigures,
-    DatasetError,
-    Location,
-    OverviewFigures,
-    Problem,
-)
+from cstar_mock.datasets.format import MOST_FIGURE, AgentFigures, Answers, CsatFigures, CustomerFigures, OverviewFigures
+from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
 

@@ -1,4 +1,4 @@
-"""What a data set file says: its models, its JSON Schema, and errors that name file, line and field.
+"""What a data set says: its models and its JSON Schema.
 
 A file is YAML. Times are ISO 8601, or relative to the team's clock: `now`, `-3d`, `-1h30m`. An environment
 holds explicit rows, recipes, or answers (see `answers` and `generate`).
@@ -6,12 +6,8 @@ holds explicit rows, recipes, or answers (see `answers` and `generate`).
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,18 +20,14 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import clock, shipped
+from cstar_mock import clock
 from cstar_mock.api.analytics.periods import DEFAULT, Period
+from cstar_mock.datasets.problems import DatasetError, Problem, problems_of
 from cstar_mock.faults import FaultRule
 from cstar_mock.models import KEY_PREFIXES, TicketStatus
 from cstar_mock.values import WHOLE, Exact, Flag, Number
 
-Location: TypeAlias = tuple[str | int, ...]
-"""The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
-
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
-_DEEPEST = 100
-_MOST_NODES = 20_000_000
 MOST_ROWS = 10_000_000
 """Of one kind in one recipe, whose rows are inserted as they are made."""
 
@@ -45,43 +37,6 @@ MOST_FIGURE = 100_000
 MOST_LIMIT = 1_000_000_000
 MOST_MINUTES = 5_000_000
 MOST_SEED = 2**53
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where.
-
-    Attributes:
-        contradiction: whether each field is well-formed, and only together they make no sense.
-    """
-
-    location: Location
-    message: str
-    contradiction: bool = False
-
-    @property
-    def path(self) -> str:
-        """The location as people write it: `teams[0].live.tickets[3].resolvedAt`."""
-        path = ""
-        for part in self.location:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}"
-        return path.removeprefix(".")
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.location else self.message
-
-
-class DatasetError(ValueError):
-    """A data set that can't be loaded.
-
-    Attributes:
-        problems: everything that is wrong with it, in the order of the file.
-    """
-
-    def __init__(self, problems: Iterable[Problem], where: str = "") -> None:
-        self.problems = list(problems)
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        super().__init__(f"{where}{self.problems[0]}{more}")
 
 
 def _checked(parse: Any) -> AfterValidator:
@@ -416,55 +371,6 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def shipped_names() -> list[str]:
-    """Return the names of the data sets that ship with cstar-mock."""
-    return sorted(path.stem for path in shipped.folder("seed").glob("*.yaml"))
-
-
-def find(name_or_path: str) -> Path:
-    """Return the file of a data set: a shipped one by its name, any other by its path.
-
-    Raises:
-        DatasetError: there is neither.
-    """
-    names = shipped_names()
-    if name_or_path in names:
-        return shipped.folder("seed") / f"{name_or_path}.yaml"
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    raise DatasetError([Problem((), f"no data set {name_or_path!r}: give {', '.join(names)}, or the path of a file")])
-
-
-def read(path: Path) -> Dataset:
-    """Read a data set file.
-
-    Raises:
-        DatasetError: naming file, line and field of the first problem, and how many there are.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError([Problem((), f"can't be read: {error}")], f"{path}: ") from None
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is not None:
-            _expanded(node, 0, {})
-        content = None if node is None else loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DatasetError([Problem((), str(error.problem))], f"{path}:{line}: ") from None
-    except yaml.YAMLError as error:
-        raise DatasetError([Problem((), " ".join(str(error).split()))], f"{path}: ") from None
-    finally:
-        loader.dispose()
-    try:
-        return parse(content)
-    except DatasetError as error:
-        raise located(error, path, node) from None
-
-
 def parse(content: object) -> Dataset:
     """Check the content of a data set file.
 
@@ -476,133 +382,4 @@ def parse(content: object) -> Dataset:
     try:
         return Dataset.model_validate(content)
     except ValidationError as error:
-        raise DatasetError(_problems_of(error.errors())) from None
-
-
-_NO_OBJECT = "must be an object"
-_BRANCHES = frozenset(
-    ("decimal", "int", "str", "fixed", "uniform", "lognormal", "freeze", "advance", "reset")
-)  # fmt: skip
-
-
-def problems_of_request(errors: Iterable[Any]) -> list[Problem]:
-    """Return what is wrong with a request, of which FastAPI says first whether it is body, query or path."""
-    return _problems_of({**found, "loc": found["loc"][1:]} for found in errors)
-
-
-def _problems_of(errors: Iterable[Any]) -> list[Problem]:
-    """Return pydantic's findings in our words."""
-    problems: dict[Location, Problem] = {}
-    for found in errors:
-        before = (None, *found["loc"])
-        location = tuple(
-            part
-            for part, parent in zip(found["loc"], before, strict=False)
-            if parent == "magicKeys" or not _is_branch(part)  # a magic key's name is the user's
-        )
-        if location not in problems or _is_of_the_other_shape(problems[location], found["input"]):
-            problems[location] = Problem(
-                location, _sentence(found["msg"], found["type"], found["input"]), _contradicts(found)
-            )
-    # A list whose items are refused is also said to be too short, or to be no object; the items say it better.
-    wholes = {location[:length] for location in problems for length in range(len(location))}
-    return [problem for location, problem in problems.items() if location not in wholes]
-
-
-def _contradicts(found: Any) -> bool:
-    return found["type"] == "value_error" and isinstance(found["input"], dict)
-
-
-def _is_of_the_other_shape(problem: Problem, value: object) -> bool:
-    # Where one or many may stand, a list is first compared with the one.
-    return problem.message == _NO_OBJECT and isinstance(value, list)
-
-
-def located(error: DatasetError, path: Path, node: yaml.Node | None = None) -> DatasetError:
-    """Return the error with the file and the line that its first problem points to."""
-    if node is None:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
-    return DatasetError(error.problems, f"{path}:{_line(node, error.problems[0].location)}: ")
-
-
-def _expanded(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
-    """Return how many nodes a node is once its aliases are written out: a few lines can stand for billions.
-
-    Raises:
-        ConstructorError: too many, or nested too deeply.
-    """
-    if id(node) in known:
-        return known[id(node)]
-    if depth > _DEEPEST:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"is nested more than {_DEEPEST} levels deep", node.start_mark
-        )
-    children: list[yaml.Node] = []
-    if isinstance(node, yaml.SequenceNode):
-        children = node.value
-    elif isinstance(node, yaml.MappingNode):
-        children = [part for pair in node.value for part in pair]
-    size = 1 + sum(_expanded(child, depth + 1, known) for child in children)
-    if size > _MOST_NODES:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"stands for more than {_MOST_NODES} values with its aliases", node.start_mark
-        )
-    known[id(node)] = size
-    return size
-
-
-def _is_branch(part: str | int) -> bool:
-    # pydantic adds the branch of a union to a location: `literal[0]`, `constrained-int`, `decimal`, the name of a
-    # model, which no field's name looks like, or the tag that chose it.
-    return isinstance(part, str) and (not part.replace("_", "").isalnum() or part[:1].isupper() or part in _BRANCHES)
-
-
-def _sentence(message: str, kind: str, value: object) -> str:
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        return "is no known field"
-    if kind in {"model_attributes_type", "model_type", "dict_type"}:
-        return _NO_OBJECT
-    message = message.removeprefix("Value error, ")
-    if isinstance(value, str | int | float) and repr(value) not in message:
-        message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"
-    return message
-
-
-def _line(node: yaml.Node | None, location: Sequence[str | int]) -> int:
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        elif isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-            continue
-        else:
-            break
-        line = node.start_mark.line + 1
-    return line
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which times stay text, and a key that stands twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
-                )
-            seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
+        raise DatasetError(problems_of(error.errors())) from None

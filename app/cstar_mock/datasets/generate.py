@@ -12,7 +12,8 @@ from random import Random
 from cstar_mock import ids
 from cstar_mock.clock import DAY, HOUR, Duration, Instant, parse_length, parse_moment
 from cstar_mock.datasets import names
-from cstar_mock.datasets.format import DatasetError, Problem, Recipe, Spread
+from cstar_mock.datasets.format import Recipe, Spread
+from cstar_mock.datasets.problems import DatasetError, Problem
 from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
 

@@ -12,18 +12,9 @@ from cstar_mock import clock, ids, security
 from cstar_mock.api.analytics import service
 from cstar_mock.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
 from cstar_mock.datasets import answers
-from cstar_mock.datasets.format import (
-    Answers,
-    Dataset,
-    DatasetError,
-    EnvironmentData,
-    Location,
-    MagicKey,
-    Problem,
-    TeamContent,
-    TeamData,
-)
+from cstar_mock.datasets.format import Answers, Dataset, EnvironmentData, MagicKey, TeamContent, TeamData
 from cstar_mock.datasets.generate import Numbers, generate
+from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.faults import activated, stored
 from cstar_mock.keys import REVOKED_FROM_THE_START, bump, key_row
 from cstar_mock.models import (
