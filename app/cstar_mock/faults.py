@@ -7,7 +7,6 @@ count alone, so that a seed gives the same failures every time.
 
 import asyncio
 import random
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +20,6 @@ from cstar_mock.api.analytics.periods import Period
 from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
-from cstar_mock.redaction import redacted
 from cstar_mock.values import WHOLE, Number
 
 LONGEST_DELAY_MS = 60_000
@@ -336,61 +334,6 @@ async def decide(
 
 def _random(seed: int, number: int) -> random.Random:
     return random.Random(f"{seed}/{number}")  # noqa: S311  (not for secrets)
-
-
-_PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,]*))?[^,]*')
-
-
-def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | None:
-    """Return what a request's `Prefer` header asks for, and what to say in `Preference-Applied` (RFC 7240).
-
-    Known are `code` (a status, or a documented error by its name) and `wait` (seconds); others are ignored, and of
-    two the first one counts.
-
-    Raises:
-        ApiError: PARAMETER_INVALID; a known preference has a value that it can't have.
-    """
-    text = ",".join(value.decode("latin-1") for name, value in headers if name == b"prefer")
-    if not text:
-        return None
-    known: dict[str, str] = {}
-    for name, value in _PREFERENCE.findall(text):
-        if name.lower() in {"code", "wait"}:
-            known.setdefault(name.lower(), value.strip('"'))
-    if not known:
-        return None
-    decision = Decision(delay_ms=_wait(known.get("wait")), status=_code(known.get("code")))
-    return decision, ", ".join(f"{name}={value}" for name, value in known.items())
-
-
-def _wait(value: str | None) -> float:
-    if value is None:
-        return 0
-    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", value) or float(value) * 1000 > LONGEST_DELAY_MS:
-        raise _refused("wait", value, "seconds from 0 to 60")
-    return float(value) * 1000
-
-
-def _code(value: str | None) -> int | str | None:
-    if value is None:
-        return None
-    if value in CATALOGUE:
-        return value
-    if value == "200":
-        return None  # The ordinary answer, whatever the team's rules want.
-    if not re.fullmatch(r"[3-5]\d\d", value):
-        raise _refused("code", value, f"200, 300 to 599, {', '.join(CATALOGUE)}")
-    return int(value)
-
-
-def _refused(name: str, value: str, allowed: str) -> ApiError:
-    return ApiError(
-        errors.PARAMETER_INVALID,
-        param="Prefer",
-        parameter=f"Prefer: {name}",
-        value=repr(redacted(value)[:100]),
-        allowed=allowed,
-    )
 
 
 def activated(rules: Iterable[FaultRule], now: Instant) -> list[ActiveRule]:

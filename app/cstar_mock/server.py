@@ -36,7 +36,8 @@ from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.errors import StoreUnavailable
-from cstar_mock.http.protocol import DRAINING, Protocol
+from cstar_mock.http.at_once import Protocol
+from cstar_mock.http.protocol import DRAINING
 from cstar_mock.settings import ENV_PREFIX, Settings
 from cstar_mock.state import create_state
 

@@ -86,7 +86,7 @@ def test_a_crash_and_a_broken_connection_are_recorded_too(
     id_, key = team(apis[0])
     apis[0].client.put(f"/__admin/teams/{id_}/faults", json={"fault": "EMPTY_RESPONSE", "failRequestCount": 1})
     apis[0].client.get(WHOAMI, headers=key)  # there is no connection to break here, only an exception
-    monkeypatch.setattr("cstar_mock.api.dependencies.faults.preferred", lambda _headers: 1 / 0)
+    monkeypatch.setattr("cstar_mock.api.dependencies.prefer.preferred", lambda _headers: 1 / 0)
     assert apis[1].client.get(WHOAMI, headers=key).status_code == 500
     listed = apis[0].client.get(f"/__admin/teams/{id_}/requests").json()["requests"]
     assert [one["response"]["status"] for one in listed] == [500, 0]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.contract.test_bounds import Response, answers, close, connect, parsed, responses, serving
 
-from cstar_mock.http.protocol import LONGEST_KNOWN, Protocol
+from cstar_mock.http.at_once import LONGEST_KNOWN, Protocol
 
 TEAM = b"f07114d7-c66e-5709-b0ff-21e45192d472"
 HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -167,7 +167,7 @@ def test_a_known_request_waits_for_the_answer_before_it(port: int) -> None:
 
 
 def test_what_is_known_is_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.http.protocol.MOST_KNOWN", 3)
+    monkeypatch.setattr("cstar_mock.http.at_once.MOST_KNOWN", 3)
     long = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * LONGEST_KNOWN + b"\r\n\r\n")
     with connect(port) as connection:
         for request in [long, long, *(OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: %d\r\n\r\n" % n) for n in range(4))]:

@@ -23,8 +23,8 @@ from cstar_mock.api.remembered import Remembered
 from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
+from cstar_mock.http.at_once import AT_ONCE, SENT
 from cstar_mock.http.context import context_of
-from cstar_mock.http.protocol import AT_ONCE, SENT
 from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
 

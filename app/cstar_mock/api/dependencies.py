@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.types import Scope
 
-from cstar_mock import faults, rate_limit, security
+from cstar_mock import faults, prefer, rate_limit, security
 from cstar_mock.api.analytics import periods
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.clock import real_now
@@ -127,7 +127,7 @@ async def secret_key(request: Request) -> Caller:
 async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestContext, caller: Caller) -> None:
     decision: Decision | None = None
     if services.settings.prefer:
-        preferred = faults.preferred(scope["headers"])
+        preferred = prefer.preferred(scope["headers"])
         if preferred is not None:
             decision, context.preference_applied = preferred
             context.fault = "Prefer"

@@ -18,7 +18,8 @@ from cstar_mock import clock, errors, ids
 from cstar_mock.clock import REAL_TIME, Instant
 from cstar_mock.errors import ApiError, StateUnavailable
 from cstar_mock.faults import ConnectionBroken
-from cstar_mock.http.protocol import AT_ONCE, CONNECTION, SENT
+from cstar_mock.http.at_once import AT_ONCE, SENT
+from cstar_mock.http.protocol import CONNECTION
 from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller, key_digest

@@ -11,7 +11,6 @@ import select
 import socket
 import struct
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -24,13 +23,6 @@ from cstar_mock.faults import ConnectionFault
 
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""
-
-AT_ONCE = "cstar_mock.at_once"
-"""The name of what is in the state of an application that can give some answers without being started: a function of
-the scope that returns the lines of the headers and the body of a 200, or None."""
-
-SENT = "cstar_mock.sent"
-"""The name of what an application keeps in a request's state that is the same for all requests equal to the byte."""
 
 DRAINING = "cstar_mock.draining"
 """The name of what is set in the state of an application once its server is on its way out."""
@@ -48,28 +40,23 @@ LONGEST_BODY = 64 * 1024
 LONGEST_CONTROL_BODY = 32 * 1024 * 1024
 """Bytes of a body of the control API: 10,000 rows whose names have 200 escaped characters are 26 MB."""
 
-MOST_KNOWN = 1_000
-"""Requests that are known by their bytes."""
-LONGEST_KNOWN = 2 * 1024
-"""Bytes of a request that is worth to be known."""
-
 _CONTROL_PATH = b"/__admin"
-_KNOWN = "cstar_mock.known"
-_OK_LINE = STATUS_LINE[HTTPStatus.OK]
 _SPARE_CONNECTIONS = 100
 """How many connections may be told at the same time that there are too many; any further one is just closed."""
 
 _log = logging.getLogger("cstar_mock.requests")
 
 
-class _Reading(Enum):
+class Reading(Enum):
+    """What the next byte of a connection belongs to."""
+
     NOTHING = auto()
     HEAD = auto()
     BODY = auto()
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection of a client.
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection of a client, whose requests the application answers.
 
     On the server's way out, a connection is not closed at once: a request may be on its way that the client would never
     get an answer to. It is answered with `Connection: close`, and a connection on which none comes is closed soon.
@@ -90,7 +77,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         # uvicorn would answer in plain text, and only once it has read a request.
         self._most_connections, self.limit_concurrency = self.limit_concurrency, None
-        self._reading = _Reading.NOTHING
+        self._reading = Reading.NOTHING
         self._running: RequestResponseCycle | None = None
         self._packet = 0
         self._arrived = 0
@@ -103,9 +90,6 @@ class Protocol(HttpToolsProtocol):
         self._unsent = 0
         self._idle_since = 0.0
         self._answered = False
-        self._begun = 0
-        self._tried: dict[str, Any] | None = None
-        self._known: dict[bytes, tuple[dict[str, Any], object]] = self.app_state.setdefault(_KNOWN, {})
         self._extensions: dict[str, dict[object, object]] = {CONNECTION: {"break": self.break_off}}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -140,22 +124,16 @@ class Protocol(HttpToolsProtocol):
                 self._tell()
             return
         self._unset_keepalive_if_required()
-        at_the_beginning = self._reading is _Reading.NOTHING
-        if at_the_beginning and self._answer_again(data):
-            return
         if self._deadline is None:
             self._deadline = self.loop.time() + self.head_seconds
         self._packet = len(data)
-        self._begun = 0
         if not self._parse(data):
             return
-        if self._reading is not _Reading.NOTHING:
+        if self._reading is not Reading.NOTHING:
             self._arrived += self._packet
             if self._deadline is None:  # the packet had the end of one request and the beginning of the next
                 self._deadline = self.loop.time() + self.head_seconds
             self._check_the_incomplete()
-        elif at_the_beginning and self._begun == 1 and self._answered:
-            self._know(data)
         if self.app_state.get(DRAINING) and self._refusal is None and not self.transport.is_closing():
             self._close_soon_if_idle()
 
@@ -203,9 +181,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to read a head."""
         super().on_message_begin()
-        self._reading = _Reading.HEAD
+        self._reading = Reading.HEAD
         self._arrived = 0
-        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
@@ -215,13 +192,9 @@ class Protocol(HttpToolsProtocol):
         """
         self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
         self._check_head()
-        if self._tried is None:
-            self._answered = self._answer_at_once()
-        else:
-            self._answered, self.scope["state"], self._tried = False, self._tried, None
-        if not self._answered:
-            self._start()
-        self._reading = _Reading.BODY
+        self._answered = False
+        self._start()
+        self._reading = Reading.BODY
         self._body = 0
         self._arrived = -self._packet
 
@@ -233,73 +206,6 @@ class Protocol(HttpToolsProtocol):
             if before is not None and not before.response_started:
                 before.keep_alive = True  # Of pipelined requests, the last one's answer closes.
             self.cycle.keep_alive = False
-
-    def _answer_at_once(self) -> bool:
-        """Give an answer that the application knows already, if there is one and nothing is special about the request.
-
-        Nothing is made for it that uvicorn makes to start an application: a task, its messages, their checks.
-        """
-        parser = self.parser
-        path, _, query = self.url.partition(b"?")
-        if (
-            parser.get_method() != b"GET"
-            or not path.startswith(b"/api/")
-            or b"%" in path
-            or b"#" in self.url
-            or not self.url.isascii()
-            or not parser.should_keep_alive()
-            or parser.get_http_version() != "1.1"
-            or parser.should_upgrade()
-            or self.expect_100_continue
-            or not self._can_answer_at_once()
-        ):
-            return False
-        self.scope |= {"method": "GET", "path": path.decode(), "raw_path": path, "query_string": query}
-        return self._answered_by_application()
-
-    def _answer_again(self, data: bytes) -> bool:
-        """Answer a request that is known by its bytes, as one equal to it was answered at once.
-
-        It need not be parsed again, and whatever the application read out of it need not be read again. If there is no
-        answer now, it is parsed, and what was done for it until then is not done again.
-        """
-        known = self._known.get(data)
-        if known is None or not self._can_answer_at_once():
-            return False
-        scope, sent = known
-        state = {**self.app_state, SENT: sent}
-        self.scope = {**scope, "client": self.client, "server": self.server, "state": state}  # type: ignore[typeddict-item]
-        if self._answered_by_application():
-            self._deadline = None
-            return True
-        self._tried = state
-        return False
-
-    def _know(self, data: bytes) -> None:
-        """Remember what the bytes of the request mean that was just answered at once."""
-        if len(data) <= LONGEST_KNOWN:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            scope: dict[str, Any] = {**self.scope}
-            self._known[data] = scope, scope.pop("state").get(SENT)
-
-    def _can_answer_at_once(self) -> bool:
-        return (
-            AT_ONCE in self.app_state
-            and self._is_idle()
-            and not self.flow.write_paused
-            and not self.app_state.get(DRAINING)
-        )
-
-    def _answered_by_application(self) -> bool:
-        answer = self.app_state[AT_ONCE](self.scope)
-        if answer is None:
-            return False
-        lines, body = answer
-        default = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
-        self.transport.write(b"%s%s%s\r\n%s" % (_OK_LINE, default, lines, body))
-        self._complete()
-        return True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body.
@@ -317,7 +223,7 @@ class Protocol(HttpToolsProtocol):
         """End the request; the answer may be under way already."""
         if not self._answered:
             super().on_message_complete()
-        self._reading = _Reading.NOTHING
+        self._reading = Reading.NOTHING
         self._deadline = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -336,7 +242,7 @@ class Protocol(HttpToolsProtocol):
             elif self.app_state.get(DRAINING):
                 self._close_soon_if_idle()
             return
-        if self._reading is _Reading.BODY and self.pipeline and self.pipeline[0][0] is self.cycle:
+        if self._reading is Reading.BODY and self.pipeline and self.pipeline[0][0] is self.cycle:
             self.pipeline.popleft()  # the refused request itself, which waited for its turn
         if self.pipeline:
             super().on_response_complete()
@@ -391,7 +297,7 @@ class Protocol(HttpToolsProtocol):
                 raise _content_too_large(self._longest_body)
 
     def _check_the_incomplete(self) -> None:
-        if self._reading is _Reading.BODY:
+        if self._reading is Reading.BODY:
             self._deadline = self.loop.time() + self.stall_seconds
             # Lengths of chunks, and trailers, are no body, but can be as endless.
             if self._arrived > 2 * self._longest_body:
@@ -407,11 +313,11 @@ class Protocol(HttpToolsProtocol):
         self._deadline = None
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            if self._reading is _Reading.BODY:
+            if self._reading is Reading.BODY:
                 self._linger()  # the request has had its answer
             else:
                 self._tell()
-        elif self._reading is _Reading.BODY and not self.pipeline:
+        elif self._reading is Reading.BODY and not self.pipeline:
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
@@ -467,7 +373,7 @@ class Protocol(HttpToolsProtocol):
         pause = min(self.stall_seconds, self.timeout_keep_alive)
         if self._deadline is not None:
             pause = min(pause, self._deadline - now)
-        elif self._reading is _Reading.NOTHING and self._is_idle():
+        elif self._reading is Reading.NOTHING and self._is_idle():
             idle_for = now - self._idle_since
             if idle_for >= self.timeout_keep_alive:
                 self.timeout_keep_alive_handler()
@@ -477,7 +383,7 @@ class Protocol(HttpToolsProtocol):
 
     def _time_out(self, now: float) -> None:
         cycle = self.cycle
-        if self._refusal is not None or self._reading is _Reading.NOTHING:
+        if self._refusal is not None or self._reading is Reading.NOTHING:
             self.transport.close()
         elif self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue):
             self._deadline = now + self.stall_seconds  # the client waits for us
