@@ -10,8 +10,10 @@ from tests.properties.oracle import World
 from tests.properties.worlds import rows as rows_of
 from tests.properties.worlds import worlds
 
-from cstar_mock import migrate, rollups, rows
+from cstar_mock import clock, migrate, rollups, rows
 from cstar_mock.database import Database
+from cstar_mock.datasets.format import Recipe
+from cstar_mock.datasets.generate import generate
 from cstar_mock.models import CsatResponse, Customer, Member, NewestTicket, Rollup, Scope, Team, Ticket
 
 LIVE = Scope("rolled-up", "live")
@@ -76,6 +78,26 @@ def _change_at_random(connection: Connection, world: World, data: st.DataObject)
 def test_roll_ups_follow_every_change_of_rows(database: Database, world: World, data: st.DataObject) -> None:
     with pytest.raises(_RolledBack):
         database.write_now(_change_at_random, world, data)
+
+
+def test_they_follow_a_large_load_into_an_environment_that_has_rows(database: Database) -> None:
+    customer = {"id": "cus_before", "name": "C", "created_at": 0}
+    now = clock.parse_instant("2025-12-10T14:30:00Z")
+    before, after = (rows.ticket(f"tkt_{name}", "cus_before", now - age) for name, age in (("a", 10**12), ("b", 10**9)))
+
+    def write(connection: Connection) -> None:
+        rows.insert_rows(connection, LIVE, rows.Rows([], [customer], [before]))
+        with rows.large_load(connection, LIVE, 700) as insert_some:
+            for some in generate(Recipe(tickets=700), now):
+                insert_some(some)
+            insert_some(rows.Rows(tickets=[after]))
+        assert rollups.differences(connection) == []
+        newest = connection.execute(NewestTicket.__table__.select().where(NewestTicket.customer_id == "cus_before"))
+        assert newest.one().created_at == after["created_at"]
+        raise _RolledBack
+
+    with pytest.raises(_RolledBack):
+        database.write_now(write)
 
 
 def test_what_was_written_behind_their_back_is_found_and_mended(database: Database) -> None:
