@@ -201,8 +201,9 @@ def test_a_crash_while_many_rows_come_is_an_outage_and_leaves_nothing(engine: En
         team = {"id": "lost", "slug": "lost", "name": "L", "origin": {}, "created_at": now}
         connection.execute(insert(Team), team)
         with rows.large_load(connection, Scope("lost", "live"), 2000) as insert_some:
-            people, tickets = generate(Recipe(tickets=2000), now)
-            insert_some(people)
+            members, customers, tickets = generate(Recipe(tickets=2000), now)
+            insert_some(members)
+            insert_some(customers)
             engine.kill()
             insert_some(tickets)
 

@@ -18,7 +18,7 @@ from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
 
 CHUNK = 10_000
-"""Tickets that are in memory at once, at the most."""
+"""Rows of a kind that are in memory at once, at the most."""
 
 _LONGEST = 3653 * DAY
 _CUSTOMERS_BEFORE = 365 * DAY
@@ -44,7 +44,7 @@ class Numbers:
 
 
 def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iterator[Rows]:
-    """Yield the recipe's rows, members and customers first, then tickets from the oldest on, in chunks.
+    """Yield the recipe's rows in chunks: members and customers first, then tickets from the oldest on.
 
     Raises:
         DatasetError: the recipe begins after it ends, or covers more than ten years.
@@ -56,16 +56,18 @@ def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iter
         raise DatasetError([Problem(("since",), "a recipe covers ten years at most")])
     random = Random(f"cstar-mock/{recipe.seed}")  # noqa: S311  (not for secrets)
     members = _members(recipe, since, numbers.members)
-    customers = _customers(recipe, random, since, until, numbers.customers)
-    yield Rows(members=members, customers=customers)
+    yield Rows(members=members)
+    customers_at = _customers_at(recipe, random, since, until)
+    for start in range(0, len(customers_at), CHUNK):
+        yield Rows(customers=_customers(customers_at[start : start + CHUNK], numbers.customers + start))
     chunk = Rows()
     desk = _Desk(recipe, random, [member["id"] for member in members], now)
-    customer_ids = [customer["id"] for customer in customers]
     known = 1
     for number, created_at in enumerate(_arrivals(recipe, random, since, until), numbers.tickets):
-        while known < len(customers) and customers[known]["created_at"] <= created_at:
+        while known < len(customers_at) and customers_at[known] <= created_at:
             known += 1
-        desk.handle(chunk, number, customer_ids[int(random.random() * known)], created_at)
+        customer = numbers.customers + int(random.random() * known)
+        desk.handle(chunk, number, ids.numbered(ids.CUSTOMER, customer), created_at)
         if len(chunk.tickets) == CHUNK:
             yield chunk
             chunk = Rows()
@@ -89,10 +91,14 @@ def _members(recipe: Recipe, since: Instant, first: int) -> list[Row]:
     ]
 
 
-def _customers(recipe: Recipe, random: Random, since: Instant, until: Instant, first: int) -> list[Row]:
+def _customers_at(recipe: Recipe, random: Random, since: Instant, until: Instant) -> list[Instant]:
+    """Return when each customer came, the first one first."""
     count = recipe.customers or max(1, recipe.tickets // 3)
     start = since - _CUSTOMERS_BEFORE
-    moments = sorted(start + int(random.random() * (until - start)) for _ in range(count))
+    return sorted(start + int(random.random() * (until - start)) for _ in range(count))
+
+
+def _customers(moments: Sequence[Instant], first: int) -> list[Row]:
     return [
         {"id": ids.numbered(ids.CUSTOMER, number), "name": names.person(number), "created_at": moment}
         for number, moment in enumerate(moments, first)
