@@ -28,7 +28,7 @@ from sqlalchemy.pool import StaticPool
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.models import Base
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration; a test compares it with `migrations/`."""
 
 _ON_CONNECT = (

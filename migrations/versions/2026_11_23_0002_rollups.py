@@ -44,17 +44,15 @@ def upgrade() -> None:
     _drop_index("tickets", "created_at", "customer_id")
     _drop_index("tickets", "status", "created_at")
     _drop_index("tickets", "customer_id")
-    _drop_index("tickets", "assignee_id")
     _index("tickets", "created_at")
-    _index("tickets", "assignee_id", "first_response_at")
+    _index("tickets", "first_response_at")
     _index("tickets", "customer_id", "created_at")
 
 
 def downgrade() -> None:
     _drop_index("tickets", "customer_id", "created_at")
-    _drop_index("tickets", "assignee_id", "first_response_at")
+    _drop_index("tickets", "first_response_at")
     _drop_index("tickets", "created_at")
-    _index("tickets", "assignee_id")
     _index("tickets", "customer_id")
     _index("tickets", "status", "created_at")
     _index("tickets", "created_at", "customer_id")

@@ -143,6 +143,26 @@ def test_a_revoked_key_is_refused_also_where_its_request_is_known(port: int) -> 
         assert (status, "x-cstar-mock-hint" in headers) == (401, True)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_what_follows_a_request_for_an_upgrade_in_the_same_packet_is_answered(port: int, cut: int) -> None:
+    upgrade = OVERVIEW.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+    sent = upgrade + OVERVIEW + upgrade + close(OVERVIEW)
+    with connect(port) as connection:
+        connection.sendall(sent[: len(sent) - cut])
+        time.sleep(0.05)
+        connection.sendall(sent[len(sent) - cut :])
+        assert [status for status, _, _ in responses(connection)] == [200] * 4
+
+
+@pytest.mark.parametrize("special", [b"", b"Origin: https://a.example\r\n"], ids=["at once", "the long way"])
+def test_a_trailer_is_no_header(port: int, special: bytes) -> None:
+    """Else a key in it would be taken by some servers and not by others, as the answer may be given before it comes."""
+    head = b"GET " + PATH + HOST + special + b"Transfer-Encoding: chunked\r\n"
+    with connect(port) as connection:
+        assert ask(connection, head + KEY + b"\r\n0\r\nPrefer: code=503\r\n\r\n")[0] == 200
+        assert ask(connection, head + b"\r\n0\r\n" + KEY + b"\r\n")[0] == 401
+
+
 def test_only_a_whole_packet_is_known(port: int) -> None:
     with connect(port) as connection:
         for _ in range(2):

@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, create_engine, inspect, text
 from tests.conftest import ROOT
 
-from cstar_mock import cli, database, migrate, shipped
+from cstar_mock import cli, database, migrate, rollups, shipped
 from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, schema_revision
+from cstar_mock.datasets.format import parse
+from cstar_mock.datasets.load import load
 from cstar_mock.migrate import SchemaUnknown
 from cstar_mock.models import Base
 
@@ -33,8 +35,8 @@ SECOND_MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "9998"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -196,15 +198,28 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(
     assert loaded.exit_code == 0, loaded.output
     newer = tmp_path / "migrations"
     shutil.copytree(ROOT / "migrations", newer, ignore=shutil.ignore_patterns("__pycache__"))
-    (newer / "versions" / "0003_second.py").write_text(SECOND_MIGRATION)
+    (newer / "versions" / "9998_second.py").write_text(SECOND_MIGRATION)
     monkeypatch.setattr(shipped, "folder", lambda _name: newer)
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "0003")
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "9998")
     file.prepare()
-    assert file.read_now(schema_revision) == "0003"
+    assert file.read_now(schema_revision) == "9998"
     columns = file.read_now(lambda connection: inspect(connection).get_columns("teams"))
     assert "colour" in [column["name"] for column in columns]
     slugs = file.read_now(lambda connection: connection.execute(text("SELECT slug FROM teams")).scalars().all())
     assert sorted(slugs) == ["acme", "acme-neighbour"]
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_roll_ups_of_an_older_schema_are_computed_anew(make_database: MakeDatabase, revision: str) -> None:
+    """Their buckets had another width: kept as they are, they would give wrong figures."""
+    store = make_database()
+    migrate.upgrade(store)
+    store.write_now(load, parse({"dataset": "a", "teams": [{"slug": "a", "live": {"recipes": [{"tickets": 600}]}}]}))
+    store.write_now(lambda connection: connection.execute(text("UPDATE rollups SET width = width - 1")))
+    assert store.read_now(rollups.differences) != []
+    store.write_now(lambda connection: command.downgrade(migrate.config(connection), revision))
+    migrate.upgrade(store)
+    assert store.read_now(rollups.differences) == []
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Database) -> None:

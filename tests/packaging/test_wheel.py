@@ -78,6 +78,7 @@ def test_it_has_every_file_of_the_package_and_its_two_folders(wheel: Path) -> No
         "cstar_mock/migrations/script.py.mako",
         "cstar_mock/migrations/versions/2026_11_23_0001_first_schema.py",
         "cstar_mock/migrations/versions/2026_11_23_0002_rollups.py",
+        "cstar_mock/migrations/versions/2026_11_24_0003_wider_buckets.py",
         "cstar_mock/seed/documented.yaml",
         "cstar_mock/seed/edge.yaml",
         "cstar_mock/seed/empty.yaml",

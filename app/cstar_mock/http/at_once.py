@@ -90,7 +90,7 @@ class Protocol(BoundedProtocol):
         It need not be parsed again, and whatever the application read out of it need not be read again. If there is no
         answer now, it is parsed, and what was done for it until then is not done again.
         """
-        known = self._known.get(data)
+        known = self._known.get(data) if len(data) <= LONGEST_KNOWN else None
         if known is None or self._refusal is not None or not self._can_answer_at_once():
             return False
         scope, sent = known

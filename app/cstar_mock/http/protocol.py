@@ -140,15 +140,24 @@ class BoundedProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> bool:
         """Read what has come; return whether it was HTTP, within its bounds."""
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
+            self._feed(data)
         except httptools.HttpParserError as error:
             # What a callback below raised is the context of the parser's own exception.
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else ApiError(errors.REQUEST_MALFORMED))
             return False
         return True
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # It is not followed, so the parser, which has stopped there, is to go on with HTTP.
+                self._unsupported_upgrade_warning()
+                data = data[upgrade.args[0] :]
+            else:
+                return
 
     def shutdown(self) -> None:
         """Serve what has been sent, and then close."""
@@ -183,6 +192,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._reading = Reading.HEAD
         self._arrived = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes as a trailer, after a chunked body, is none and means nothing (RFC 9110)."""
+        if self._reading is Reading.HEAD:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
