@@ -18,7 +18,13 @@ from tests.conftest import running
 from cstar_mock import Settings, create_app
 from cstar_mock.database import Database
 from cstar_mock.http.at_once import Protocol
-from cstar_mock.http.protocol import LONGEST_BODY, LONGEST_CONTROL_BODY, LONGEST_HEAD, LONGEST_TARGET
+from cstar_mock.http.protocol import (
+    LONGEST_BODY,
+    LONGEST_CONTROL_BODY,
+    LONGEST_HEAD,
+    LONGEST_TARGET,
+    BoundedProtocol,
+)
 from cstar_mock.server import load_datasets
 
 WHOAMI = b"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -43,7 +49,7 @@ class Impatient(Protocol):
 
 
 @contextmanager
-def serving(protocol: type[Protocol], most_connections: int = 1000) -> Iterator[int]:
+def serving(protocol: type[BoundedProtocol], most_connections: int = 1000) -> Iterator[int]:
     """Serve an application in a thread, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     database = Database("sqlite://")
