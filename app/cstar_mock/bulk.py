@@ -36,6 +36,9 @@ def insert(
         rows: by column names, two columns at least.
         common: the columns that are the same in all rows.
         conflict: what to do about a row that is there already: an `ON CONFLICT` clause.
+
+    Raises:
+        DBAPIError: the engine refuses a row, or can't be reached; as for any other statement.
     """
     own = tuple(name for name in table.columns.keys() if name not in common)  # noqa: SIM118  (not a mapping)
     values_of, prefix = itemgetter(*own), tuple(common.values())

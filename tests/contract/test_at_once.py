@@ -11,6 +11,7 @@ import pytest
 from tests.contract.test_bounds import Response, answers, close, connect, parsed, responses, serving
 
 from cstar_mock.http.at_once import LONGEST_KNOWN, Protocol
+from cstar_mock.http.context import RequestContext, RequestContextMiddleware
 from cstar_mock.http.protocol import BoundedProtocol
 
 TEAM = b"f07114d7-c66e-5709-b0ff-21e45192d472"
@@ -124,14 +125,24 @@ def test_a_request_that_is_known_by_its_bytes_is_not_parsed_again(port: int) -> 
     assert [entry["request"] for entry in recorded[:4]] == [recorded[3]["request"]] * 4
 
 
-def test_what_was_done_for_a_known_request_is_not_done_again_when_it_has_to_be_parsed(port: int) -> None:
-    """Its key was looked up and it was put on record as begun before a fault rule sent it the long way."""
+def test_what_was_done_for_a_known_request_is_not_done_again_when_it_has_to_be_parsed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun, and its key was looked up, before a fault rule sent it the long way."""
+    begun: list[bytes] = []
+    begin = RequestContextMiddleware._begin  # noqa: SLF001
+
+    def counted(self: RequestContextMiddleware, scope: Any) -> RequestContext:
+        begun.append(scope["path"].encode())
+        return begin(self, scope)
+
     with connect(port) as connection:
         ask(connection, OVERVIEW)
         control(port, b"PUT", b"/faults", b'[{"status": 503, "failRequestCount": 1}]')
         before = len(control(port, b"GET", b"/requests")["requests"])
-        statuses = [ask(connection, OVERVIEW)[0] for _ in range(3)]
-    assert statuses == [503, 200, 200]
+        monkeypatch.setattr(RequestContextMiddleware, "_begin", counted)
+        assert [ask(connection, OVERVIEW)[0] for _ in range(3)] == [503, 200, 200]
+    assert begun == [PATH] * 3
     assert len(control(port, b"GET", b"/requests")["requests"]) == before + 3
 
 

@@ -62,10 +62,7 @@ class Protocol(BoundedProtocol):
             super()._start()
 
     def _answer_at_once(self) -> bool:
-        """Give an answer that the application knows already, if there is one and nothing is special about the request.
-
-        Nothing is made for it that uvicorn makes to start an application: a task, its messages, their checks.
-        """
+        """Give an answer that the application knows already, if the request has nothing special and there is one."""
         parser = self.parser
         path, _, query = self.url.partition(b"?")
         if (
