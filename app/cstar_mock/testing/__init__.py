@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cstar_mock.process import ServerProcess, serve
+    from cstar_mock.testing.requests import Requests
     from cstar_mock.testing.servers import Server, in_process, server
-    from cstar_mock.testing.team import Clock, Faults, RateLimits, Refused, Requests, Team
+    from cstar_mock.testing.team import Clock, Faults, RateLimits, Refused, Team
 
 __all__ = [
     "Clock",
