@@ -23,7 +23,7 @@ from pathlib import Path
 
 from _common import cstar_mock, send_all, table, write
 
-from cstar_mock.state.memory import MOST_ENTRIES
+from cstar_mock.bounds import MOST_JOURNAL_ENTRIES
 from cstar_mock.testing import Team
 from cstar_mock.testing.servers import Server, connected
 
@@ -90,8 +90,8 @@ def complaints(samples: list[Sample], ceiling_mb: float) -> list[str]:
     found = []
     if fullest > JOURNAL_SIZE:
         found.append(f"a journal has {fullest} entries, more than {JOURNAL_SIZE}")
-    if full > MOST_ENTRIES:
-        found.append(f"all journals have {full} entries, more than {MOST_ENTRIES}")
+    if full > MOST_JOURNAL_ENTRIES:
+        found.append(f"all journals have {full} entries, more than {MOST_JOURNAL_ENTRIES}")
     if growth > ceiling_mb:
         found.append(f"memory grew by {growth:.1f} MB after the journals were full, more than {ceiling_mb:.1f} MB")
     return found

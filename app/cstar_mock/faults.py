@@ -15,14 +15,13 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import clock, errors, ids
+from cstar_mock import bounds, clock, errors, ids
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
 from cstar_mock.values import WHOLE, Number
 
-LONGEST_DELAY_MS = 60_000
 DEFAULT_RETRY_AFTER = 1
 """Seconds in `Retry-After` where a rule does not say: short, as a test waits for it."""
 
@@ -58,7 +57,7 @@ class _Part(BaseModel):
     )
 
 
-Milliseconds = Annotated[Number, Field(ge=0, le=LONGEST_DELAY_MS)]
+Milliseconds = Annotated[Number, Field(ge=0, le=bounds.LONGEST_DELAY_MS)]
 
 
 class FixedDelay(_Part):
@@ -88,9 +87,9 @@ class LognormalDelay(_Part):
     """As networks have it: mostly around the median, sometimes far above; cut off at `maxValue`."""
 
     type: Literal["lognormal"]
-    median: Annotated[Number, Field(gt=0, le=LONGEST_DELAY_MS)]
+    median: Annotated[Number, Field(gt=0, le=bounds.LONGEST_DELAY_MS)]
     sigma: Annotated[Number, Field(ge=0, le=10)]
-    max_value: Milliseconds = LONGEST_DELAY_MS
+    max_value: Milliseconds = bounds.LONGEST_DELAY_MS
 
     def draw(self, random_: random.Random) -> float:
         """Return a delay in milliseconds."""

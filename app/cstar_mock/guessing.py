@@ -8,15 +8,12 @@ import ipaddress
 import time
 from collections import OrderedDict
 
-from cstar_mock import errors
+from cstar_mock import bounds, errors
 from cstar_mock.errors import ApiError
 from cstar_mock.rate_limit import Windows
 
 WINDOW = 60
 """Seconds in which refusals are counted together."""
-
-_MOST = 10_000
-"""Addresses, and accepted secrets, to remember; the oldest is forgotten first."""
 
 
 class GuessLimiter:
@@ -55,7 +52,7 @@ class GuessLimiter:
         if not self._amount:
             return
         self._accepted[network(client), digest] = None
-        if len(self._accepted) > _MOST:
+        if len(self._accepted) > bounds.MOST_GUESSERS:
             self._accepted.popitem(last=False)
 
     async def refused(self, client: tuple[str, int] | None) -> None:
@@ -67,7 +64,7 @@ class GuessLimiter:
         if not hit.remaining:
             self._waiting.pop(address, None)
             self._waiting[address] = time.monotonic() + hit.end - hit.now
-            if len(self._waiting) > _MOST:
+            if len(self._waiting) > bounds.MOST_GUESSERS:
                 self._waiting.popitem(last=False)
 
 

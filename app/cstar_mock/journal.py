@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from cstar_mock import clock
+from cstar_mock import bounds, clock
 from cstar_mock.clock import Instant
 from cstar_mock.redaction import redacted
 
@@ -15,9 +15,6 @@ UNMATCHED = ""
 _SECRET_HEADERS = frozenset(
     (b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key", b"x-auth-token")
 )
-_MOST_HEADERS = 30
-_LONGEST_VALUE = 200
-_LONGEST_PATH = 500
 
 
 class Entry(NamedTuple):
@@ -92,8 +89,8 @@ def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, st
     """Return headers as they may be kept: not too many, not too long, and no secret."""
     return tuple(
         [
-            _shown_header(name, b"[redacted]" if name in _SECRET_HEADERS else value[:_LONGEST_VALUE])
-            for name, value in islice(headers, _MOST_HEADERS)
+            _shown_header(name, b"[redacted]" if name in _SECRET_HEADERS else value[: bounds.LONGEST_JOURNAL_VALUE])
+            for name, value in islice(headers, bounds.MOST_JOURNAL_HEADERS)
         ]
     )
 
@@ -105,4 +102,4 @@ def _shown_header(name: bytes, value: bytes) -> tuple[str, str]:
 
 def shown(text: str) -> str:
     """Return a path or query as it may be kept and logged: not too long, and without a key."""
-    return redacted(text[:_LONGEST_PATH])
+    return redacted(text[: bounds.LONGEST_JOURNAL_PATH])

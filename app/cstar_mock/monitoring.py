@@ -23,15 +23,13 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cstar_mock import VERSION
+from cstar_mock import VERSION, bounds
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.routes import OTHER, method_of, route_of
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder of several workers' numbers; the library reads it when it is imported."""
 
-MOST_TEAMS = 100
-_MOST_LABELS = 2000
 _REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10)
 _LIVE_GAUGE = re.compile(r"gauge_live\w+_(\d+)\.db")
@@ -116,7 +114,7 @@ class Monitoring:
         )
         counter = self._counters.get(labels)
         if counter is None:
-            if len(self._counters) >= _MOST_LABELS:
+            if len(self._counters) >= bounds.MOST_METRIC_LABELS:
                 # `Prefer` and fault rules can ask for any status.
                 labels = (route, OTHER, OTHER, OTHER, *labels[4:])
             counter = self._counters[labels] = self._requests.labels(*labels)
@@ -127,7 +125,7 @@ class Monitoring:
             return ""
         slug = context.caller.team_slug
         if slug not in self._teams:
-            if len(self._teams) >= MOST_TEAMS:
+            if len(self._teams) >= bounds.MOST_METRIC_TEAMS:
                 return OTHER
             self._teams.add(slug)
         return slug

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from cstar_mock import errors
+from cstar_mock import bounds, errors
 from cstar_mock.errors import CATALOGUE, ApiError
-from cstar_mock.faults import LONGEST_DELAY_MS, Decision
+from cstar_mock.faults import Decision
 from cstar_mock.redaction import redacted
 
 _PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,]*))?[^,]*')
@@ -36,7 +36,7 @@ def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | 
 def _wait(value: str | None) -> float:
     if value is None:
         return 0
-    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", value) or float(value) * 1000 > LONGEST_DELAY_MS:
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", value) or float(value) * 1000 > bounds.LONGEST_DELAY_MS:
         raise _refused("wait", value, "seconds from 0 to 60")
     return float(value) * 1000
 

@@ -13,14 +13,12 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Text, bindparam, cast, select
 
-from cstar_mock import errors
+from cstar_mock import bounds, errors
 from cstar_mock.clock import Instant, TeamClock
 from cstar_mock.database import Database, Prepared
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
-
-_MOST_CALLERS = 10_000
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -101,7 +99,7 @@ class KeyRing:
         if key is None:
             raise errors.authentication_required()
         version = self._database.version()
-        if version != self._version or len(self._callers) >= _MOST_CALLERS:
+        if version != self._version or len(self._callers) >= bounds.MOST_CACHED_CALLERS:
             self._callers.clear()
             self._version = version
         caller = self._callers.get(key) or await self._database.read(_find, key)

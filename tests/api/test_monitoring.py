@@ -89,8 +89,8 @@ def test_no_key_and_no_team_is_in_them_unless_the_setting_says_so(make_api: Make
 
 
 def test_the_number_of_teams_and_of_series_is_bounded(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.monitoring.MOST_TEAMS", 1)
-    monkeypatch.setattr("cstar_mock.monitoring._MOST_LABELS", 4)
+    monkeypatch.setattr("cstar_mock.bounds.MOST_METRIC_TEAMS", 1)
+    monkeypatch.setattr("cstar_mock.bounds.MOST_METRIC_LABELS", 4)
     api = make_api("documented", metrics=True, metrics_team_label=True)
     for status in range(500, 510):
         api.get("overview", Prefer=f"code={status}")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.contract.test_bounds import Response, answers, close, connect, parsed, responses, serving
 
-from cstar_mock.http.at_once import LONGEST_KNOWN, Protocol
+from cstar_mock import bounds
+from cstar_mock.http.at_once import Protocol
 from cstar_mock.http.context import RequestContext, RequestContextMiddleware
 from cstar_mock.http.protocol import BoundedProtocol
 
@@ -200,8 +201,8 @@ def test_a_known_request_waits_for_the_answer_before_it(port: int) -> None:
 
 
 def test_what_is_known_is_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.http.at_once.MOST_KNOWN", 3)
-    long = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * LONGEST_KNOWN + b"\r\n\r\n")
+    monkeypatch.setattr("cstar_mock.bounds.MOST_KNOWN_REQUESTS", 3)
+    long = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * bounds.LONGEST_KNOWN_REQUEST + b"\r\n\r\n")
     with connect(port) as connection:
         for request in [long, long, *(OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: %d\r\n\r\n" % n) for n in range(4))]:
             assert ask(connection, request)[0] == 200

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope, running
 from tests.control.conftest import assert_problem
 
-from cstar_mock import guessing
+from cstar_mock import bounds
 from cstar_mock.guessing import GuessLimiter, network
 from cstar_mock.state.memory import MemoryWindows
 
@@ -133,7 +133,7 @@ def test_one_customer_is_one_address(host: str, expected: str) -> None:
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guessing, "_MOST", 10)
+    monkeypatch.setattr(bounds, "MOST_GUESSERS", 10)
     limiter = GuessLimiter("key", 1, MemoryWindows())
 
     async def many() -> None:

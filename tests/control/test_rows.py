@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from tests.control.conftest import Control, Team
 
+from cstar_mock import bounds
+
 KINDS = ("members", "customers", "tickets", "csat-responses")
 NEW: dict[str, dict[str, Any]] = {
     "members": {"id": "usr_new", "name": "Jane"},
@@ -354,3 +356,9 @@ def test_thousands_of_rows_are_created_by_one_request(team: Team) -> None:
     assert len(team.call("POST", "/tickets", rows)) == 3000
     assert tickets(team) == (3000, 0, 3000)
     team.refused(400, "POST", "/customers", [{}] * 10_001)
+
+
+def test_one_request_creates_ten_thousand_rows_at_most(desk: Team) -> None:
+    one = {"name": "x"}
+    desk.call("POST", "/customers", [one] * bounds.MOST_ROWS_IN_REQUEST)
+    desk.refused(400, "POST", "/customers", [one] * (bounds.MOST_ROWS_IN_REQUEST + 1))

@@ -17,7 +17,7 @@ PAGE = ROOT / "SECURITY.md"
 def claims() -> list[tuple[str, list[str]]]:
     """Return each claim with the tests that it names."""
     rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    return [(row[0], re.findall(r"`([^`]+\.py::\w+)`", row[-1])) for row in rows if row[0] != "claim"]
+    return [(row[0], re.findall(r"`([^`]+\.py::\w+)`", row[-1])) for row in rows if row[0] not in {"claim", "bound"}]
 
 
 @pytest.mark.parametrize(("claim", "proofs"), claims(), ids=lambda value: value[:40] if isinstance(value, str) else "")
@@ -32,6 +32,27 @@ def test_every_claim_names_tests_that_exist(claim: str, proofs: list[str]) -> No
 
 def test_there_are_claims() -> None:
     assert len(claims()) > 15
+
+
+def test_every_bound_has_its_row_and_every_row_its_bound() -> None:
+    source = (ROOT / "app/cstar_mock/bounds.py").read_text()
+    constants = {
+        ast.unparse(node.targets[0]): ast.get_source_segment(source, node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+    }
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
+    assert len(constants) > 20
+    assert dict(rows) == constants
+    assert len(rows) == len(constants)
+
+
+def test_every_bound_says_what_it_counts() -> None:
+    body = ast.parse((ROOT / "app/cstar_mock/bounds.py").read_text()).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign):
+            assert isinstance(after, ast.Expr), ast.unparse(node)
+            assert isinstance(after.value, ast.Constant), ast.unparse(node)
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from cstar_mock import bounds
 from cstar_mock.journal import Entry
-from cstar_mock.state import memory
 from cstar_mock.state.memory import MemoryJournal
 
 
@@ -25,7 +25,7 @@ def test_a_full_ring_forgets_its_oldest_entry() -> None:
 
 
 def test_the_team_that_was_quiet_the_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST_TEAMS", 2)
+    monkeypatch.setattr(bounds, "MOST_JOURNAL_TEAMS", 2)
     rings = MemoryJournal(10)
     for team in ("one", "two", "one", "three"):
         asyncio.run(rings.record(team, entry(team)))
@@ -34,7 +34,7 @@ def test_the_team_that_was_quiet_the_longest_is_forgotten(monkeypatch: pytest.Mo
 
 def test_all_rings_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand teams with a thousand entries each would be almost two gigabytes."""
-    monkeypatch.setattr(memory, "MOST_ENTRIES", 4)
+    monkeypatch.setattr(bounds, "MOST_JOURNAL_ENTRIES", 4)
     rings = MemoryJournal(3)
     for team, id_ in (("one", "a"), ("one", "b"), ("two", "c"), ("two", "d"), ("two", "e"), ("two", "f")):
         asyncio.run(rings.record(team, entry(id_)))
@@ -44,7 +44,7 @@ def test_all_rings_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_cleared_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(bounds, "MOST_JOURNAL_ENTRIES", 2)
     rings = MemoryJournal(3)
     asyncio.run(rings.record("one", entry("a")))
     asyncio.run(rings.clear("one"))

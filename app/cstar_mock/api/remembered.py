@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.types import Scope
 
+from cstar_mock import bounds
 from cstar_mock.clock import Instant
 from cstar_mock.security import Caller
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from cstar_mock.database import Database
-
-_MOST = 10_000
 
 Question: TypeAlias = "Callable[[Database, Caller, Answer | None], Awaitable[Answer]]"
 """Computes the answer for a caller's team; it may look at the answer that the same request had before."""
@@ -63,6 +62,6 @@ class Remembered:
 
     def put(self, scope: Scope, key: bytes, answer: Answer) -> None:
         """Remember an answer."""
-        if len(self._answers) >= _MOST:
+        if len(self._answers) >= bounds.MOST_CACHED_ANSWERS:
             self._answers.clear()
         self._answers[scope["path"], scope["query_string"], key] = answer

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import clock, teams
+from cstar_mock import bounds, clock, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
@@ -15,7 +15,7 @@ from cstar_mock.teams import TeamState
 
 router = APIRouter(tags=["Faults"])
 
-Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=teams.MOST_RULES)]
+Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=bounds.MOST_FAULT_RULES)]
 
 
 class ShownRule(Answer):

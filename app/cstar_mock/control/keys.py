@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import clock, keys, teams
+from cstar_mock import bounds, clock, keys, teams
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
-from cstar_mock.datasets.format import MOST_LIMIT, Moment
+from cstar_mock.datasets.format import Moment
 from cstar_mock.keys import ListedKey, UnknownName
 from cstar_mock.values import WHOLE
 
@@ -25,7 +25,7 @@ class NewKey(Body):
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         None, description="What fault rules call it."
     )
-    rate_limit: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(
+    rate_limit: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
         None, description="Its own limit, in requests a window."
     )
     expires_at: Moment | None = Field(None, description="By the team's clock.")

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import clock, ids, rows, teams
+from cstar_mock import bounds, clock, ids, rows, teams
 from cstar_mock.clock import Instant, parse_moment
 from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
@@ -21,7 +21,6 @@ from cstar_mock.rows import Row
 from cstar_mock.values import WHOLE
 
 router = APIRouter(tags=["Rows"])
-_MOST = 10_000
 
 T = TypeVar("T")
 
@@ -205,7 +204,7 @@ _KINDS = (
 def _add_routes(kind: _Kind) -> None:
     """Add the five routes of one kind of row."""
     new, shown = kind.new, kind.shown
-    many = Annotated[list[new], Field(min_length=1, max_length=_MOST)]  # type: ignore[valid-type]
+    many = Annotated[list[new], Field(min_length=1, max_length=bounds.MOST_ROWS_IN_REQUEST)]  # type: ignore[valid-type]
     filters = _filters(kind)
     collection, item = f"/teams/{{team}}/{kind.path}", f"/teams/{{team}}/{kind.path}/{{id}}"
 

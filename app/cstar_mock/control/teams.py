@@ -6,12 +6,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 
-from cstar_mock import ids, teams
+from cstar_mock import bounds, ids, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.files import find, read, shipped_names
-from cstar_mock.datasets.format import MOST_FIGURE, Answers, Fixed, Name, Slug, TeamContent, TeamData
+from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState
@@ -174,9 +174,9 @@ def _refuse_too_many_rows(team: TeamData) -> None:
     for data in (team.live, team.test):
         for recipe in data.recipes:
             members = recipe.members if isinstance(recipe.members, int) else len(recipe.members)
-            if recipe.tickets + (recipe.customers or 0) + members > MOST_FIGURE:
+            if recipe.tickets + (recipe.customers or 0) + members > bounds.MOST_FIGURE:
                 raise Conflict(
-                    f"dataset: a recipe can make {MOST_FIGURE:,} rows at most here; "
+                    f"dataset: a recipe can make {bounds.MOST_FIGURE:,} rows at most here; "
                     "`cstar-mock generate` and `cstar-mock load` make any number"
                 )
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import cycle
 
-from cstar_mock import ids
+from cstar_mock import bounds, ids
 from cstar_mock.api.analytics.periods import LENGTHS
 from cstar_mock.clock import DAY, HOUR, MINUTE, Duration, Instant
 from cstar_mock.datasets import names
-from cstar_mock.datasets.format import MOST_FIGURE, AgentFigures, Answers, CsatFigures, CustomerFigures, OverviewFigures
+from cstar_mock.datasets.format import AgentFigures, Answers, CsatFigures, CustomerFigures, OverviewFigures
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
@@ -102,8 +102,10 @@ def _plan(answers: Answers) -> _Plan:
                 "tickets, responses and agents' figures need at least one customer",
             )
         )
-    if sum(agent.tickets_resolved for agent in agents) > MOST_FIGURE:
-        problems.append(Problem(("agents",), f"all agents together can have resolved {MOST_FIGURE:,} tickets at most"))
+    if sum(agent.tickets_resolved for agent in agents) > bounds.MOST_FIGURE:
+        problems.append(
+            Problem(("agents",), f"all agents together can have resolved at most {bounds.MOST_FIGURE:,} tickets")
+        )
     if problems:
         raise DatasetError(problems)
     return _Plan(LENGTHS[overview.period], total, open_, resolved, all_, active, new, responses, sums, agents)

@@ -6,12 +6,9 @@ from typing import Any
 
 import yaml
 
-from cstar_mock import shipped
+from cstar_mock import bounds, shipped
 from cstar_mock.datasets.format import Dataset, parse
 from cstar_mock.datasets.problems import DatasetError, Problem
-
-_DEEPEST = 100
-_MOST_NODES = 20_000_000
 
 
 def shipped_names() -> list[str]:
@@ -78,9 +75,9 @@ def _expanded(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
     """
     if id(node) in known:
         return known[id(node)]
-    if depth > _DEEPEST:
+    if depth > bounds.DEEPEST_YAML:
         raise yaml.constructor.ConstructorError(
-            None, None, f"is nested more than {_DEEPEST} levels deep", node.start_mark
+            None, None, f"is nested more than {bounds.DEEPEST_YAML} levels deep", node.start_mark
         )
     children: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):
@@ -88,9 +85,9 @@ def _expanded(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
     elif isinstance(node, yaml.MappingNode):
         children = [part for pair in node.value for part in pair]
     size = 1 + sum(_expanded(child, depth + 1, known) for child in children)
-    if size > _MOST_NODES:
+    if size > bounds.MOST_YAML_NODES:
         raise yaml.constructor.ConstructorError(
-            None, None, f"stands for more than {_MOST_NODES} values with its aliases", node.start_mark
+            None, None, f"stands for more than {bounds.MOST_YAML_NODES} values with its aliases", node.start_mark
         )
     known[id(node)] = size
     return size

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import clock
+from cstar_mock import bounds, clock
 from cstar_mock.api.analytics.periods import DEFAULT, Period
 from cstar_mock.datasets.problems import DatasetError, Problem, problems_of
 from cstar_mock.faults import FaultRule
@@ -28,15 +28,6 @@ from cstar_mock.models import KEY_PREFIXES, TicketStatus
 from cstar_mock.values import WHOLE, Exact, Flag, Number
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
-MOST_ROWS = 10_000_000
-"""Of one kind in one recipe, whose rows are inserted as they are made."""
-
-MOST_FIGURE = 100_000
-"""The largest figure that rows are built for: they are all in memory at once."""
-
-MOST_LIMIT = 1_000_000_000
-MOST_MINUTES = 5_000_000
-MOST_SEED = 2**53
 
 
 def _checked(parse: Any) -> AfterValidator:
@@ -77,16 +68,16 @@ Length = Annotated[
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Count = Annotated[int, Field(ge=0, le=MOST_ROWS), WHOLE]
-Figure = Annotated[int, Field(ge=0, le=MOST_FIGURE), WHOLE]
+Count = Annotated[int, Field(ge=0, le=bounds.MOST_RECIPE_ROWS), WHOLE]
+Figure = Annotated[int, Field(ge=0, le=bounds.MOST_FIGURE), WHOLE]
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 Score = Annotated[Exact, WithJsonSchema({"type": "number", "minimum": 1, "maximum": 5}), Field(ge=1, le=5)]
 Minutes = Annotated[
     Exact,
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MOST_MINUTES}),
-    Field(ge=0, le=MOST_MINUTES),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": bounds.LONGEST_RESPONSE_MINUTES}),
+    Field(ge=0, le=bounds.LONGEST_RESPONSE_MINUTES),
 ]
 
 
@@ -157,9 +148,9 @@ class Recipe(_Part):
     The same recipe makes the same rows, relative to the team's clock, on every machine.
     """
 
-    seed: Annotated[int, Field(ge=-MOST_SEED, le=MOST_SEED), WHOLE] = 1
+    seed: Annotated[int, Field(ge=-bounds.LARGEST_SEED, le=bounds.LARGEST_SEED), WHOLE] = 1
     tickets: Count
-    customers: Annotated[int, Field(ge=1, le=MOST_ROWS), WHOLE] | None = Field(
+    customers: Annotated[int, Field(ge=1, le=bounds.MOST_RECIPE_ROWS), WHOLE] | None = Field(
         None, description="By default one for three tickets."
     )
     members: Annotated[int, Field(ge=0, le=10_000), WHOLE] | tuple[Name, ...] = Field(
@@ -298,8 +289,10 @@ class TeamRateLimits(_Part):
     """A team's own rate limits; what is left out is as for every team."""
 
     enabled: Flag = True
-    secret: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(None, description="For each secret key.")
-    publishable: Annotated[int, Field(ge=1, le=MOST_LIMIT), WHOLE] | None = Field(
+    secret: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
+        None, description="For each secret key."
+    )
+    publishable: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
         None, description="For each publishable key."
     )
     window: Annotated[int, Field(ge=1, le=31_536_000), WHOLE] | None = Field(None, description="Seconds.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
-from cstar_mock import ids
+from cstar_mock import bounds, ids
 from cstar_mock.clock import DAY, HOUR, Duration, Instant, parse_length, parse_moment
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import Recipe, Spread
@@ -20,7 +20,6 @@ from cstar_mock.rows import Row, Rows, ticket
 CHUNK = 10_000
 """Rows of a kind that are in memory at once, at the most."""
 
-_LONGEST = 3653 * DAY
 _CUSTOMERS_BEFORE = 365 * DAY
 """How long before the first ticket the oldest customer came."""
 
@@ -52,7 +51,7 @@ def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iter
     since, until = parse_moment(recipe.since, now), parse_moment(recipe.until, now)
     if since >= until:
         raise DatasetError([Problem(("since",), "must be before 'until'")])
-    if until - since > _LONGEST:
+    if until - since > bounds.LONGEST_RECIPE_DAYS * DAY:
         raise DatasetError([Problem(("since",), "a recipe covers ten years at most")])
     random = Random(f"cstar-mock/{recipe.seed}")  # noqa: S311  (not for secrets)
     members = _members(recipe, since, numbers.members)

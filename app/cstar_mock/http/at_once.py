@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from cstar_mock import bounds
 from cstar_mock.http.protocol import DRAINING, BoundedProtocol, Reading
 
 AT_ONCE = "cstar_mock.at_once"
@@ -17,11 +18,6 @@ the scope that returns the lines of the headers and the body of a 200, or None."
 
 SENT = "cstar_mock.sent"
 """The name of what an application keeps in a request's state that is the same for all requests equal to the byte."""
-
-MOST_KNOWN = 1_000
-"""Requests that are known by their bytes."""
-LONGEST_KNOWN = 2 * 1024
-"""Bytes of a request that is worth to be known."""
 
 _KNOWN = "cstar_mock.known"
 _OK_LINE = STATUS_LINE[HTTPStatus.OK]
@@ -87,7 +83,7 @@ class Protocol(BoundedProtocol):
         It need not be parsed again, and whatever the application read out of it need not be read again. If there is no
         answer now, it is parsed, and what was done for it until then is not done again.
         """
-        known = self._known.get(data) if len(data) <= LONGEST_KNOWN else None
+        known = self._known.get(data) if len(data) <= bounds.LONGEST_KNOWN_REQUEST else None
         if known is None or self._refusal is not None or not self._can_answer_at_once():
             return False
         scope, sent = known
@@ -102,8 +98,8 @@ class Protocol(BoundedProtocol):
 
     def _know(self, data: bytes) -> None:
         """Remember what the bytes of the request mean that was just answered at once."""
-        if len(data) <= LONGEST_KNOWN:
-            if len(self._known) >= MOST_KNOWN:
+        if len(data) <= bounds.LONGEST_KNOWN_REQUEST:
+            if len(self._known) >= bounds.MOST_KNOWN_REQUESTS:
                 self._known.clear()
             scope: dict[str, Any] = {**self.scope}
             self._known[data] = scope, scope.pop("state").get(SENT)

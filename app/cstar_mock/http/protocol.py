@@ -17,7 +17,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cstar_mock import clock, errors, ids
+from cstar_mock import bounds, clock, errors, ids
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ConnectionFault
 
@@ -30,19 +30,7 @@ DRAINING = "cstar_mock.draining"
 DRAIN_SECONDS = 0.5
 """How long a connection on which nothing comes is still kept when the server is on its way out."""
 
-LONGEST_TARGET = 8 * 1024
-"""Bytes of a request's path and query together."""
-LONGEST_HEAD = 32 * 1024
-"""Bytes of a request's first line and headers together."""
-MOST_HEADERS = 100
-LONGEST_BODY = 64 * 1024
-"""Bytes of a body that the API does not even read."""
-LONGEST_CONTROL_BODY = 32 * 1024 * 1024
-"""Bytes of a body of the control API: 10,000 rows whose names have 200 escaped characters are 26 MB."""
-
 _CONTROL_PATH = b"/__admin"
-_SPARE_CONNECTIONS = 100
-"""How many connections may be told at the same time that there are too many; any further one is just closed."""
 
 _log = logging.getLogger("cstar_mock.requests")
 
@@ -81,7 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._packet = 0
         self._arrived = 0
-        self._longest_body = LONGEST_BODY
+        self._longest_body = bounds.LONGEST_BODY
         self._body = 0
         self._refusal: ApiError | None = None
         self._told = False
@@ -100,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(self.head_seconds)
             if self.app_state.get(DRAINING):
                 self.shutdown()
-        elif len(self.connections) <= most + _SPARE_CONNECTIONS:
+        elif len(self.connections) <= most + bounds.SPARE_CONNECTIONS:
             # Told once the client has sent something: before, it need not expect an answer.
             self._refusal = errors.unavailable()
             self._wait(self.linger_seconds)
@@ -204,7 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
         Raises:
             ApiError: to the parser, which ends there; the head, or the body that it announces, is too large.
         """
-        self._longest_body = LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else LONGEST_BODY
+        self._longest_body = bounds.LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else bounds.LONGEST_BODY
         self._check_head()
         self._answered = False
         self._start()
@@ -299,12 +287,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _check_head(self) -> None:
-        if self._arrived + self._packet > LONGEST_TARGET:  # else neither the target nor the headers can be too long
-            if len(self.url) > LONGEST_TARGET:
+        # A smaller request has no part that is too long.
+        if self._arrived + self._packet > bounds.LONGEST_TARGET:
+            if len(self.url) > bounds.LONGEST_TARGET:
                 raise ApiError(errors.URI_TOO_LONG)
-            if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LONGEST_HEAD:
+            if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > bounds.LONGEST_HEAD:
                 raise ApiError(errors.HEADERS_TOO_LARGE)
-        if len(self.headers) > MOST_HEADERS:
+        if len(self.headers) > bounds.MOST_HEADERS:
             raise ApiError(errors.HEADERS_TOO_LARGE)
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._longest_body:
@@ -316,9 +305,9 @@ class BoundedProtocol(HttpToolsProtocol):
             # Lengths of chunks, and trailers, are no body, but can be as endless.
             if self._arrived > 2 * self._longest_body:
                 self._refuse(_content_too_large(self._longest_body))
-        elif len(self.url) > LONGEST_TARGET:
+        elif len(self.url) > bounds.LONGEST_TARGET:
             self._refuse(ApiError(errors.URI_TOO_LONG))
-        elif self._arrived > LONGEST_HEAD:
+        elif self._arrived > bounds.LONGEST_HEAD:
             self._refuse(ApiError(errors.HEADERS_TOO_LARGE))
 
     def _refuse(self, error: ApiError) -> None:

@@ -14,15 +14,10 @@ from limits.storage import Storage
 from slowapi import Limiter
 from starlette.requests import Request
 
+from cstar_mock import bounds
 from cstar_mock.faults import ActiveRule, Taken, fails
 from cstar_mock.journal import Entry
 from cstar_mock.rate_limit import Hit
-
-MOST_TEAMS = 1_000
-"""Journals at once; the one that was written to the longest ago goes first."""
-
-MOST_ENTRIES = 100_000
-"""Entries in all journals together, about 180 MB; the one written to the longest ago loses its oldest first."""
 
 _PURGE_EVERY = 4096
 
@@ -176,13 +171,13 @@ class MemoryJournal:
         ring = self._rings.get(team_id)
         if ring is None:
             ring = self._rings[team_id] = deque(maxlen=self.size)
-            if len(self._rings) > MOST_TEAMS:
+            if len(self._rings) > bounds.MOST_JOURNAL_TEAMS:
                 self._total -= len(self._rings.popitem(last=False)[1])
         else:
             self._rings.move_to_end(team_id)
         self._total += len(ring) < self.size
         ring.append(entry)
-        if self._total > MOST_ENTRIES:
+        if self._total > bounds.MOST_JOURNAL_ENTRIES:
             self._drop_one()
 
     async def entries(self, team_id: str) -> list[Entry]:

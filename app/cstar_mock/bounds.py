@@ -1,0 +1,104 @@
+"""Every bound on input and on memory, in one place.
+
+SECURITY.md has a row for each, with the result beyond the bound and the test that proves it. A bound that is an option
+of the server, such as `--max-connections`, is in `settings.py`.
+
+Modules read a bound as `bounds.NAME` where they use it, so that a test can lower it.
+"""
+
+# Requests
+
+LONGEST_TARGET = 8 * 1024
+"""Bytes of a request target: path and query together."""
+
+LONGEST_HEAD = 32 * 1024
+"""Bytes of a request line and its headers together."""
+
+MOST_HEADERS = 100
+"""Headers of a request."""
+
+LONGEST_BODY = 64 * 1024
+"""Bytes of a request body outside the control API, which reads none."""
+
+LONGEST_CONTROL_BODY = 32 * 1024 * 1024
+"""Bytes of a request body of the control API: 10,000 rows with names of 200 escaped characters take 26 MB."""
+
+SPARE_CONNECTIONS = 100
+"""Connections beyond `--max-connections` that get a 503 at the same time; any further one is closed without a word."""
+
+# Caches
+
+MOST_KNOWN_REQUESTS = 1_000
+"""Requests whose bytes are recognised without parsing."""
+
+LONGEST_KNOWN_REQUEST = 2 * 1024
+"""Bytes of such a request."""
+
+MOST_CACHED_ANSWERS = 10_000
+"""Answers that are given again while they hold."""
+
+MOST_CACHED_CALLERS = 10_000
+"""Callers, by the digests of their keys."""
+
+MOST_GUESSERS = 10_000
+"""Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
+
+MOST_METRIC_LABELS = 2_000
+"""Combinations of labels in the metrics; further ones are counted as `other`."""
+
+MOST_METRIC_TEAMS = 100
+"""Teams with a label of their own in the metrics; further ones are counted as `other`."""
+
+# Journal
+
+MOST_JOURNAL_TEAMS = 1_000
+"""Journals in the memory of a process; the one with the oldest last entry goes first."""
+
+MOST_JOURNAL_ENTRIES = 100_000
+"""Entries of all journals in the memory of a process; the journal with the oldest last entry loses its first ones."""
+
+MOST_JOURNAL_HEADERS = 30
+"""Headers of a request in its journal entry; the rest is left out."""
+
+LONGEST_JOURNAL_VALUE = 200
+"""Bytes of a header's value in a journal entry; the rest is cut off."""
+
+LONGEST_JOURNAL_PATH = 500
+"""Characters of a path or query in a journal entry and in the log; the rest is cut off."""
+
+# Fault rules
+
+MOST_FAULT_RULES = 100
+"""Fault rules of a team."""
+
+LONGEST_DELAY_MS = 60_000
+"""Milliseconds that a fault rule or `Prefer: wait` can delay an answer."""
+
+# Rows and data sets
+
+MOST_ROWS_IN_REQUEST = 10_000
+"""Rows in one request of the control API."""
+
+MOST_RECIPE_ROWS = 10_000_000
+"""Rows of one kind in a recipe, which are inserted while they are generated."""
+
+MOST_FIGURE = 100_000
+"""The largest figure that rows are constructed for: all of them are in memory at once."""
+
+LARGEST_RATE_LIMIT = 1_000_000_000
+"""Requests in a rate-limit window."""
+
+LONGEST_RESPONSE_MINUTES = 5_000_000
+"""Minutes from a ticket's creation to its first response, in an answer that rows are constructed for."""
+
+LARGEST_SEED = 2**53
+"""The seed of a recipe; JavaScript has no larger whole numbers."""
+
+LONGEST_RECIPE_DAYS = 3_653
+"""Days from the first to the last row of a recipe."""
+
+DEEPEST_YAML = 100
+"""Levels of nesting in a data set file."""
+
+MOST_YAML_NODES = 20_000_000
+"""Values in a data set file, each alias counted with all that it repeats."""
