@@ -32,7 +32,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10)
-_LIVE_GAUGE = re.compile(r"gauge_live\w+_(\d+)\.db")
+_LIVE_GAUGE = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
 
 
 class Monitoring:

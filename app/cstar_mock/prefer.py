@@ -1,14 +1,16 @@
 """`Prefer: code=429, wait=2`: what a single request asks to be answered (RFC 7240), as Prism does it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cstar_mock import bounds, errors
 from cstar_mock.errors import CATALOGUE, ApiError
 from cstar_mock.faults import Decision
 from cstar_mock.redaction import redacted
 
-_PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,]*))?[^,]*')
+_PREFERENCE = re.compile(r'[ \t]*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)[ \t]*(?:=[ \t]*("[^"]*"|[^" \t;]*))?')
+_WAIT = re.compile(r"\d{1,2}(\.\d{1,3})?")
+_STATUS = re.compile(r"[3-5]\d\d")
 
 
 def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | None:
@@ -24,19 +26,32 @@ def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | 
     if not text:
         return None
     known: dict[str, str] = {}
-    for name, value in _PREFERENCE.findall(text):
-        if name.lower() in {"code", "wait"}:
-            known.setdefault(name.lower(), value.strip('"'))
+    for element in _elements(text):
+        preference = _PREFERENCE.match(element)
+        if preference is not None and (name := preference[1].lower()) in {"code", "wait"}:
+            known.setdefault(name, (preference[2] or "").strip('"'))
     if not known:
         return None
     decision = Decision(delay_ms=_wait(known.get("wait")), status=_code(known.get("code")))
     return decision, ", ".join(f"{name}={value}" for name, value in known.items())
 
 
+def _elements(text: str) -> Iterator[str]:
+    """Yield the elements of a list; a comma in a quoted string separates none, and an open quote ends the list."""
+    element: list[str] = []
+    quoted = False
+    for part in text.split(","):
+        element.append(part)
+        quoted ^= part.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
+        if not quoted:
+            yield ",".join(element)
+            element.clear()
+
+
 def _wait(value: str | None) -> float:
     if value is None:
         return 0
-    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", value) or float(value) * 1000 > bounds.LONGEST_DELAY_MS:
+    if not _WAIT.fullmatch(value) or float(value) * 1000 > bounds.LONGEST_DELAY_MS:
         raise _refused("wait", value, "seconds from 0 to 60")
     return float(value) * 1000
 
@@ -48,7 +63,7 @@ def _code(value: str | None) -> int | str | None:
         return value
     if value == "200":
         return None  # The ordinary answer, whatever the team's rules want.
-    if not re.fullmatch(r"[3-5]\d\d", value):
+    if not _STATUS.fullmatch(value):
         raise _refused("code", value, f"200, 300 to 599, {', '.join(CATALOGUE)}")
     return int(value)
 
