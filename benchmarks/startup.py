@@ -12,8 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 
 from _common import free_port, table, write
@@ -29,13 +28,20 @@ def imports() -> float:
     return time.perf_counter() - begun
 
 
+def answer_status(port: int) -> int:
+    """Return the status of the documented overview, asked for over a new connection."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        headers = {"Authorization": "Bearer sk_live_your_key"}
+        connection.request("GET", f"/api/v1/teams/{TEAM}/analytics/overview", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def first_answer(folder: Path) -> float:
     """Return the seconds from the start of `serve` to the first 200."""
     port = free_port()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/v1/teams/{TEAM}/analytics/overview",
-        headers={"Authorization": "Bearer sk_live_your_key"},
-    )
     begun = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "cstar_mock", "serve", "--port", str(port)],
@@ -45,10 +51,9 @@ def first_answer(folder: Path) -> float:
     try:
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
-                    assert response.status == 200
-                    return time.perf_counter() - begun
-            except urllib.error.URLError:
+                assert answer_status(port) == 200
+                return time.perf_counter() - begun
+            except ConnectionRefusedError:
                 time.sleep(0.002)
     finally:
         process.terminate()

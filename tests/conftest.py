@@ -68,6 +68,15 @@ class Api:
 MakeApi = Callable[..., Api]
 
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def pytest_configure() -> None:
+    """Let no test send what is for its own server to a proxy of the environment."""
+    for name in (*_PROXIES, *map(str.upper, _PROXIES)):
+        os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no worker is left alone with it at the end."""
     order = ("properties", "contract", "packaging", "plugin")

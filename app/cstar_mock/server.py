@@ -16,12 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from pydantic import SecretStr
@@ -355,11 +356,15 @@ def _wait_until_ready(url: str, ready: Callable[[], None]) -> None:
 
 
 def _is_ready(url: str) -> bool:
+    # Not urllib.request: it would ask a proxy of the environment for our own server.
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=1)
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as response:  # noqa: S310  (our own URL)
-            return bool(response.status == HTTPStatus.OK)
-    except OSError:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

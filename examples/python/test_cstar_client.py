@@ -10,6 +10,15 @@ from cstar_client import CStarClient
 from cstar_mock.testing import Team
 
 MakeClient = Callable[..., CStarClient]
+NOT_FOR_LOOPBACK = ("HTTP_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies and certificates of the environment are for the real service, not for a server on this machine."""
+    for name in NOT_FOR_LOOPBACK:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ print(value)' "$@"
 }
 
 api() {
-    curl --silent --show-error --fail -H "Authorization: Bearer $CSTAR_API_KEY" \
+    curl --noproxy '*' --silent --show-error --fail -H "Authorization: Bearer $CSTAR_API_KEY" \
         "$CSTAR_BASE_URL/api/v1/teams/$CSTAR_TEAM_ID/analytics/$1"
 }
 
 admin() {
-    curl --silent --show-error --fail -H "Authorization: Bearer ${CSTAR_ADMIN_TOKEN:-}" \
+    curl --noproxy '*' --silent --show-error --fail -H "Authorization: Bearer ${CSTAR_ADMIN_TOKEN:-}" \
         -H "Content-Type: application/json" "$@"
 }
 

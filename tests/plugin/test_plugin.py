@@ -178,6 +178,10 @@ IN_PROCESS = """
 import asyncio, httpx2, pytest
 
 def test_asgi(cstar, cstar_server, monkeypatch):
+    assert cstar.base_url == cstar_server.url == "http://cstar-mock.invalid"
+    assert cstar.url.startswith(f"{cstar.base_url}/api/v1/teams/")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(cstar.url, trust_env=False)
     monkeypatch.setattr("socket.socket.connect", None)
     cstar.given(overview={"tickets": {"open": 3}})
     async def ask():

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cstar_mock.process import ServerProcess, serve
+    from cstar_mock.testing.control import Refused, Unreachable
     from cstar_mock.testing.requests import Requests
     from cstar_mock.testing.servers import Server, in_process, server
-    from cstar_mock.testing.team import Clock, Faults, RateLimits, Refused, Team
+    from cstar_mock.testing.team import Clock, Faults, RateLimits, Team
 
 __all__ = [
     "Clock",
@@ -27,6 +28,7 @@ __all__ = [
     "Server",
     "ServerProcess",
     "Team",
+    "Unreachable",
     "in_process",
     "serve",
     "server",

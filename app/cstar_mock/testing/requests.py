@@ -1,10 +1,9 @@
 """The requests that a team's clients sent, with assertions about them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from cstar_mock.testing.team import Control
+from cstar_mock.testing.control import Control
 
 _ALL = 100_000
 """As many requests as a journal can hold."""
@@ -13,7 +12,7 @@ _ALL = 100_000
 class Requests:
     """What clients sent."""
 
-    def __init__(self, control: "Control", team: str) -> None:
+    def __init__(self, control: Control, team: str) -> None:
         self._control = control
         self._team = team
 

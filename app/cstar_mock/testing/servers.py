@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, get_args
 
-import httpx2
-
 from cstar_mock.process import serve
-from cstar_mock.testing.team import Control, Environment, Refused, Team
+from cstar_mock.testing.control import Control, HttpSender, Refused
+from cstar_mock.testing.team import Environment, Team
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+_UNREACHABLE_URL = "http://cstar-mock.invalid"
+"""The origin of an application in this process: a name that RFC 6761 reserves to never resolve."""
 
 
 class Server:
@@ -23,10 +25,10 @@ class Server:
         app: the ASGI application if it runs in this process, for `httpx.ASGITransport`; else None.
     """
 
-    def __init__(self, url: str, client: httpx2.Client, app: "ASGIApp | None" = None) -> None:
+    def __init__(self, url: str, control: Control, app: "ASGIApp | None" = None) -> None:
         self.url = url
         self.app = app
-        self._control = Control(client)
+        self._control = control
 
     def create_team(self, *, environment: Environment = "test", **content: Any) -> Team:
         """Create a team: `create_team(dataset="busy")`, `create_team(clock="2025-12-10T14:30:00Z")`.
@@ -79,10 +81,13 @@ def server(*options: str) -> Iterator[Server]:
 
 @contextmanager
 def connected(url: str, token: str | None = None) -> Iterator[Server]:
-    """Use a server that runs already, until the end of the block."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    with httpx2.Client(base_url=url, headers=headers, timeout=30) as client:
-        yield Server(url, client)
+    """Use a running server.
+
+    Raises:
+        ValueError: the URL is not the origin of an HTTP server.
+    """
+    sender = HttpSender(url, token)
+    yield Server(sender.url, Control(sender))
 
 
 def running_already() -> "tuple[str, str | None] | None":
@@ -105,7 +110,12 @@ def in_process(**settings: Any) -> Iterator[Server]:
     from cstar_mock import create_app  # noqa: PLC0415
     from cstar_mock.settings import Settings  # noqa: PLC0415
 
-    url = "http://127.0.0.1"
     app = create_app(Settings(**settings))
-    with TestClient(app, base_url=url) as client:
-        yield Server(url, client, app)
+    # The control API answers to a loopback Host only. The URL that tests get is one that no ordinary client can reach.
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+
+        def send(method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
+            response = client.request(method, target, content=body, headers={"Content-Type": "application/json"})
+            return response.status_code, response.content
+
+        yield Server(_UNREACHABLE_URL, Control(send), app)

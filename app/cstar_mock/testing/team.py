@@ -4,40 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-import httpx2
-
+from cstar_mock.testing.control import Control
 from cstar_mock.testing.requests import Requests
 
 Environment: TypeAlias = Literal["live", "test"]
 Row: TypeAlias = dict[str, Any]
 """A row as the control API shows it: `{"id": "tkt_…", "createdAt": "2025-12-10T14:30:00Z", …}`."""
-
-
-class Refused(Exception):
-    """The control API refused a request; the message says which field, which value, and why."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        self.status = status
-        super().__init__(detail)
-
-
-class Control:
-    """The control API of one server."""
-
-    def __init__(self, client: httpx2.Client) -> None:
-        self._client = client
-
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """Send a request, and return the content of the answer.
-
-        Raises:
-            Refused: the answer is a problem.
-        """
-        given = {name: value for name, value in query.items() if value is not None}
-        response = self._client.request(method, f"/__admin{path}", json=body, params=given)
-        if response.is_success:
-            return response.json() if response.content else None
-        raise Refused(response.status_code, f"{method} {path}: {response.json()['detail']}")
 
 
 class Team:
