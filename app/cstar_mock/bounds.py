@@ -102,3 +102,11 @@ DEEPEST_YAML = 100
 
 MOST_YAML_NODES = 20_000_000
 """Values in a data set file, each alias counted with all that it repeats."""
+
+# Log
+
+LOG_BUFFER_BYTES = 1024 * 1024
+"""Bytes of log entries that wait to be written; further entries are dropped and counted."""
+
+LOG_EXIT_SECONDS = 1.0
+"""Seconds that the end of the process waits for entries that cannot be written yet."""

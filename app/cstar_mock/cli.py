@@ -3,7 +3,10 @@
 Everything slow is imported inside the commands, so that `--help` and a mistyped option answer at once.
 """
 
+import atexit
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cstar_mock import VERSION
+from cstar_mock import VERSION, bounds
+from cstar_mock.redaction import printable
 
 ENV_PREFIX = "CSTAR_MOCK_"
 """What every variable begins with; `settings` has the same, and is slow to import."""
+
+_STDOUT = 1
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -52,14 +58,38 @@ def _option(name: str, field: "FieldInfo") -> click.Option:
 
 def main() -> None:
     """Run the command line; a failure is one line on standard error and a non-zero exit code."""
+    _open_standard_streams()
     try:
         status = cli.main(prog_name="cstar-mock", standalone_mode=False)
     except click.ClickException as error:
-        click.echo(f"cstar-mock: {error.format_message()}", err=True)
+        message = "\n".join(map(printable, error.format_message().split("\n")))
+        click.echo(f"cstar-mock: {message}", err=True)
         status = error.exit_code
     except click.Abort:
         status = 130
+    except OSError as error:  # from printing: what a command meets itself is a ClickException
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"cstar-mock: can't print: {error.strerror}", err=True)
+        # Otherwise Python would print the rest of the buffer at the end of the process, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+        status = 1
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Open the standard streams that are closed, and let those that can't show a character escape it.
+
+    Otherwise the next file or socket would get the number of a closed stream, and all that is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @click.group(
@@ -127,7 +157,11 @@ def _as_options(given: dict[str, Any]) -> list[str]:
 
 
 def _announce(announcement: "Announcement") -> None:
-    """Print what a developer needs next: the URL, the team ids, the keys, and a command to paste."""
+    _print_in_background(announcement_lines(announcement))
+
+
+def announcement_lines(announcement: "Announcement") -> list[str]:
+    """Return what a developer needs next: the URL, the team ids, the keys, and a command to paste."""
     url, teams = announcement.url, announcement.teams
     lines = [f"cstar-mock {VERSION} serves {url} (docs: {url}/docs)"]
     if announcement.control_token is not None and announcement.control:
@@ -141,8 +175,18 @@ def _announce(announcement: "Announcement") -> None:
         ]
     if teams and teams[0].keys["sk_live"]:
         lines += ["", "  Try it:", curl(url, teams[0])]
-    click.echo("\n".join([*lines, ""]))
-    sys.stdout.flush()
+    return [*lines, ""]
+
+
+def _print_in_background(lines: list[str]) -> None:
+    """Print lines though nobody may read them: requests are answered at the same time."""
+    from cstar_mock.background_writer import BackgroundWriter
+
+    writer = BackgroundWriter(_STDOUT, lambda count: b"(%d lines were dropped)\n" % count)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    for line in lines:
+        writer.write(f"{printable(line)}\n".encode(encoding, "backslashreplace"), urgent=True)
+    atexit.register(writer.flush, bounds.LOG_EXIT_SECONDS)
 
 
 def curl(url: str, team: "LoadedTeam") -> str:
@@ -328,7 +372,7 @@ def _told_in_one_line() -> Iterator[None]:
     """Turn the failures that a user can mend into one line on standard error and the exit code 1."""
     try:
         yield
-    except click.ClickException:
+    except (click.ClickException, BrokenPipeError):
         raise
     except Exception as error:
         sentence = _sentence(error)

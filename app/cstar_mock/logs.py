@@ -1,22 +1,33 @@
 """Log lines: on standard error, as text for people or as JSON for machines, one line a request.
 
-Keys never get into a line; `…abcd`, a key's last four characters, is all that a log may know.
+Keys never get into a line; `…abcd`, a key's last four characters, is all that a log may know. Nothing ever waits for
+the log: what can't be written is dropped, and counted.
 """
 
 import logging
 import logging.config
+import sys
 import threading
-import time
-from typing import Any, TextIO
+import traceback
+from types import TracebackType
+from typing import Any
 
+from cstar_mock import bounds
+from cstar_mock.background_writer import BackgroundWriter
+from cstar_mock.redaction import printable
 from cstar_mock.settings import LogFormat, LogLevel
 
-_BATCH_SECONDS = 0.02
+_STDERR = 2
 _FIELDS = ("request_id", "duration_ms", "team", "key")
+_log = logging.getLogger("cstar_mock.logs")
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, severity, message, then what else is known as `name=value`."""
+    """A line for people: time, severity, message, then what else is known as `name=value`.
+
+    Control characters are escaped, so that a client can neither forge a line nor change the terminal. The lines of a
+    traceback are indented, so that they can't be taken for entries.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,53 +44,49 @@ class TextFormatter(logging.Formatter):
         for name in _FIELDS:
             if (value := getattr(record, name, None)) is not None:
                 line += f" {name}={value}"
+        line = printable(line)
         if record.exc_info:
-            line += f"\n{self.formatException(record.exc_info)}"
+            details = self.formatException(record.exc_info).split("\n")
+            line = "\n    ".join([line, *map(printable, details)])
         return line
 
 
-class BatchHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to standard error a batch at a time, some hundredths of a second later.
-
-    A line of its own for each request would make all requests wait for the disk or the terminal. From warnings on,
-    and at the end of the process, everything is written at once.
-    """
+class BackgroundHandler(logging.Handler):
+    """Gives lines to a thread that writes them to standard error; from warnings on, without delay."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: list[str] = []
-        self._some = threading.Event()
-        threading.Thread(target=self._write_now_and_then, daemon=True).start()
+        self._encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        self._writer = BackgroundWriter(_STDERR, self._dropped_notice)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+        """Queue a line."""
         try:
-            self._lines.append(self.format(record))
-            if record.levelno >= logging.WARNING:
-                self.flush()
-            elif len(self._lines) == 1:
-                self._some.set()
+            self._writer.write(self._encoded(self.format(record)), urgent=record.levelno >= logging.WARNING)
         except Exception:  # noqa: BLE001  (as every handler does: logging must not be what fails)
             self.handleError(record)
 
-    def flush(self) -> None:
-        """Write what there is."""
-        with self.lock or threading.RLock():
-            lines, self._lines = self._lines, []
-            if lines and not self.stream.closed:
-                self.stream.write("\n".join([*lines, ""]))
-                super().flush()
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's own signature)
+        """Write why a line could not be formatted, without blocking as logging's own would."""
+        self._writer.write(self._encoded(traceback.format_exc()), urgent=True)
 
-    def _write_now_and_then(self) -> None:
-        while True:
-            self._some.wait()
-            time.sleep(_BATCH_SECONDS)
-            self._some.clear()
-            self.flush()
+    def flush(self) -> None:
+        """Wait until all lines are written, for a second at most."""
+        self._writer.flush(bounds.LOG_EXIT_SECONDS)
+
+    def _encoded(self, line: str) -> bytes:
+        return f"{line}\n".encode(self._encoding, "backslashreplace")
+
+    def _dropped_notice(self, count: int) -> bytes:
+        message = "%d log entries were dropped, as standard error did not take them"
+        return self._encoded(self.format(logging.LogRecord(_log.name, logging.WARNING, "", 0, message, (count,), None)))
 
 
 def configure(log_format: LogFormat, log_level: LogLevel) -> None:
-    """Send all log lines to standard error; uvicorn's access lines are ours already."""
+    """Send all log lines to standard error; uvicorn's access lines are ours already.
+
+    Python's own warnings, and exceptions that nothing catches, become log lines too: printing them could block.
+    """
     # Nothing of this is in a line of ours, and finding it out costs more than writing the line.
     logging._srcfile = None  # noqa: SLF001  (as the logging HOWTO advises)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -97,9 +104,26 @@ def configure(log_format: LogFormat, log_level: LogLevel) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {log_format.value: formatters[log_format.value]},
-            "handlers": {"stderr": {"()": BatchHandler, "formatter": log_format.value}},
+            "handlers": {"stderr": {"()": BackgroundHandler, "formatter": log_format.value}},
             "root": {"handlers": ["stderr"], "level": log_level.value.upper()},
             # Its lines about starting and stopping say less than ours.
             "loggers": {"uvicorn": {"level": "WARNING"}, "uvicorn.access": {"level": "CRITICAL"}},
         }
     )
+    logging.captureWarnings(capture=True)
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_exception
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    message = unraisable.err_msg or "exception ignored"
+    _log_exception(f"{message} in {unraisable.object!r}", unraisable.exc_value, unraisable.exc_traceback)
+
+
+def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
+    name = arguments.thread.name if arguments.thread else "a thread"
+    _log_exception(f"exception in {name}", arguments.exc_value, arguments.exc_traceback)
+
+
+def _log_exception(message: str, exception: BaseException | None, details: TracebackType | None) -> None:
+    _log.error("%s", message, exc_info=(type(exception), exception, details) if exception else None)

@@ -1,4 +1,4 @@
-"""Keys, cut down to what may be shown of them: the prefix and the last four characters."""
+"""Text of clients, made safe to show: keys are cut down, control characters are escaped."""
 
 import re
 from urllib.parse import unquote
@@ -18,3 +18,10 @@ def _cut(key: re.Match[str]) -> str:
     # Of a short key, four characters would be too many.
     shown = key[2][-4:] if len(key[2]) > 7 else ""  # noqa: PLR2004
     return f"{key[1]}…{shown}"
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that is safe in a terminal: control characters and bidi controls are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

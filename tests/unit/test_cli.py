@@ -528,11 +528,10 @@ def test_a_long_load_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == "2,000 rows …\n"
 
 
-def test_the_announcement_has_what_a_developer_needs_next(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_announcement_has_what_a_developer_needs_next() -> None:
     keys = {"sk_live": "sk_live_a", "sk_test": "sk_test_a", "pk_live": "pk_live_a", "pk_test": None}
     team = LoadedTeam("id-1", "acme", "Acme", "documented", keys, {}, created=True)
-    cli._announce(Announcement("http://h:1", [team], SecretStr("t0ken"), control=True))  # noqa: SLF001
-    printed = capsys.readouterr().out
+    printed = "\n".join(cli.announcement_lines(Announcement("http://h:1", [team], SecretStr("t0ken"), control=True)))
     assert "http://h:1/__admin, token t0ken" in printed
     assert "http://h:1/docs" in printed
     assert "team acme (documented): id-1" in printed
@@ -541,9 +540,8 @@ def test_the_announcement_has_what_a_developer_needs_next(capsys: pytest.Capture
     assert "http://h:1/api/v1/teams/id-1/analytics/overview?period=week" in printed
 
 
-def test_the_announcement_of_an_empty_server_says_how_to_fill_it(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._announce(Announcement("http://h:1", [], None, control=True))  # noqa: SLF001
-    printed = capsys.readouterr().out
+def test_the_announcement_of_an_empty_server_says_how_to_fill_it() -> None:
+    printed = "\n".join(cli.announcement_lines(Announcement("http://h:1", [], None, control=True)))
     assert "--dataset documented" in printed
     assert "curl" not in printed
 
