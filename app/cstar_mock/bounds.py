@@ -43,6 +43,9 @@ MOST_CACHED_CALLERS = 10_000
 MOST_GUESSERS = 10_000
 """Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
 
+GUESS_QUEUE_SECONDS = 5.0
+"""Seconds that a secret waits for its turn, while others of the same address are tested against guessing."""
+
 MOST_METRIC_LABELS = 2_000
 """Combinations of labels in the metrics; further ones are counted as `other`."""
 

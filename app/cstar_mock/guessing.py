@@ -2,15 +2,24 @@
 
 While it waits, nothing that it sends is looked up but what was accepted from it before. So a guess is not tested,
 even if it is right, and clients at work behind the same address go on (docs/decisions/0014-…).
+
+A guess is counted before it is tested, and given back if it was right. So the limit is exact, however many connections
+guess at the same time, and for all workers together if they share their state.
 """
 
+import asyncio
 import ipaddress
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from cstar_mock import bounds, errors
 from cstar_mock.errors import ApiError
-from cstar_mock.rate_limit import Windows
+from cstar_mock.rate_limit import Hit, Windows
+
+T = TypeVar("T")
 
 WINDOW = 60
 """Seconds in which refusals are counted together."""
@@ -32,40 +41,98 @@ class GuessLimiter:
         self._windows = windows
         self._waiting: OrderedDict[str, float] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def check(self, client: tuple[str, int] | None, digest: bytes) -> None:
-        """Refuse to test a secret, by its digest, for an address that has to wait.
+    async def test(
+        self, client: tuple[str, int] | None, digest: bytes, look_up: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        """Look a secret up, and return what was found; None if it is wrong.
+
+        Secrets of an address that were not right before are tested one after the other, so that many right ones at
+        once are not taken for guesses.
+
+        Args:
+            client: who sent it.
+            digest: the digest of the secret.
+            look_up: the test; None means that the secret is wrong.
 
         Raises:
-            ApiError: RATE_LIMIT_EXCEEDED.
+            ApiError: RATE_LIMIT_EXCEEDED, the address has to wait; SERVICE_UNAVAILABLE, its earlier tests take long.
+            StateUnavailable: the counters are shared, and can't be reached.
         """
-        if not self._waiting:
-            return
+        if not self._amount:
+            return await look_up()
         address = network(client)
+        if (address, digest) in self._accepted:
+            return await self._look_up_again(address, digest, look_up)
+        self._check(address)
+        lock = self._locks.get(address)
+        if lock is None:
+            lock = self._locks[address] = asyncio.Lock()
+        await _acquire(lock)
+        try:
+            if (address, digest) in self._accepted:  # the same secret came on another connection
+                return await self._look_up_again(address, digest, look_up)
+            self._check(address)
+            return await self._count_and_look_up(address, digest, look_up)
+        finally:
+            lock.release()
+
+    async def _look_up_again(self, address: str, digest: bytes, look_up: Callable[[], Awaitable[T | None]]) -> T | None:
+        found = await look_up()
+        if found is None:
+            self._accepted.pop((address, digest), None)
+        return found
+
+    async def _count_and_look_up(
+        self, address: str, digest: bytes, look_up: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        name = f"refused {self._name}:{address}"
+        hit = await self._windows.hit(name, self._amount, WINDOW)
+        if not hit.within:
+            self._let_wait(address, hit)
+            self._check(address)
+        is_wrong = False
+        try:
+            found = await look_up()
+            is_wrong = found is None
+        finally:
+            if not is_wrong:
+                await self._windows.give_back(name, hit.end)
+        if found is not None:
+            self._accept(address, digest)
+        elif not hit.remaining:
+            self._let_wait(address, hit)
+        return found
+
+    def _check(self, address: str) -> None:
         seconds = self._waiting.get(address, 0) - time.monotonic()
-        if seconds > 0 and (address, digest) not in self._accepted:
+        if seconds > 0:
             rounded = int(seconds) + 1
             raise ApiError(errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(rounded)}, **errors.waiting(rounded))
 
-    def accepted(self, client: tuple[str, int] | None, digest: bytes) -> None:
-        """Remember that a secret was right. Only secrets that are right come here, so guessing drives none out."""
-        if not self._amount:
-            return
-        self._accepted[network(client), digest] = None
+    def _accept(self, address: str, digest: bytes) -> None:
+        # Only secrets that are right come here, so guessing drives none out.
+        self._accepted[address, digest] = None
         if len(self._accepted) > bounds.MOST_GUESSERS:
             self._accepted.popitem(last=False)
 
-    async def refused(self, client: tuple[str, int] | None) -> None:
-        """Count a secret that was wrong."""
-        if not self._amount:
-            return
-        address = network(client)
-        hit = await self._windows.hit(f"refused {self._name}:{address}", self._amount, WINDOW)
-        if not hit.remaining:
-            self._waiting.pop(address, None)
-            self._waiting[address] = time.monotonic() + hit.end - hit.now
-            if len(self._waiting) > bounds.MOST_GUESSERS:
-                self._waiting.popitem(last=False)
+    def _let_wait(self, address: str, hit: Hit) -> None:
+        self._waiting.pop(address, None)
+        self._waiting[address] = time.monotonic() + hit.end - hit.now
+        if len(self._waiting) > bounds.MOST_GUESSERS:
+            self._waiting.popitem(last=False)
+
+
+async def _acquire(lock: asyncio.Lock) -> None:
+    if not lock.locked():
+        await lock.acquire()  # at once
+        return
+    try:
+        async with asyncio.timeout(bounds.GUESS_QUEUE_SECONDS):
+            await lock.acquire()
+    except TimeoutError:
+        raise errors.unavailable() from None
 
 
 def network(client: tuple[str, int] | None) -> str:

@@ -57,6 +57,9 @@ class Windows(Protocol):
             advanced: seconds that the counter's clock is ahead of real time.
         """
 
+    async def give_back(self, name: str, end: int) -> None:
+        """Take one hit back, if the window that it was counted in, given by its end, has not been replaced."""
+
     async def clear(self, names: Iterable[str]) -> None:
         """Forget counters: the next hit begins a new window."""
 

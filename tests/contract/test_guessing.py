@@ -2,15 +2,20 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope, running
 from tests.control.conftest import assert_problem
+from tests.engines import Shared
 
 from cstar_mock import bounds
+from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.guessing import GuessLimiter, network
 from cstar_mock.state.memory import MemoryWindows
 
@@ -132,17 +137,138 @@ def test_one_customer_is_one_address(host: str, expected: str) -> None:
     assert network((host, 1)) == expected
 
 
+async def right() -> str | None:
+    """Find a secret."""
+    return "found"
+
+
+async def wrong() -> str | None:
+    """Find none."""
+    return None
+
+
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MOST_GUESSERS", 10)
-    limiter = GuessLimiter("key", 1, MemoryWindows())
+    limiter = GuessLimiter("key", 2, MemoryWindows())
 
     async def many() -> None:
         for number in range(50):
-            await limiter.refused((f"192.0.2.{number}", 1))
-            limiter.accepted((f"192.0.2.{number}", 1), b"digest")
+            client = f"192.0.2.{number}", 1
+            assert await limiter.test(client, b"right", right) == "found"
+            for _ in range(2):
+                assert await limiter.test(client, b"wrong", wrong) is None
 
     asyncio.run(many())
     assert [len(kept) for kept in (limiter._waiting, limiter._accepted)] == [10, 10]  # noqa: SLF001
+    assert not limiter._locks  # noqa: SLF001
+
+
+def test_right_secrets_at_the_same_time_are_no_guesses() -> None:
+    """Nor is one whose test fails, as the store can't be reached."""
+    limiter, client = GuessLimiter("key", 2, MemoryWindows()), ("192.0.2.1", 1)
+
+    async def slow() -> str | None:
+        await asyncio.sleep(0.001)
+        return "found"
+
+    async def fails() -> str | None:
+        raise StoreUnavailable
+
+    async def many() -> None:
+        assert await limiter.test(client, b"wrong", wrong) is None
+        for _ in range(5):
+            with pytest.raises(StoreUnavailable):
+                await limiter.test(client, b"new", fails)
+        found = await asyncio.gather(*(limiter.test(client, b"%d" % (n % 20), slow) for n in range(100)))
+        assert found == ["found"] * 100
+        assert await limiter.test(client, b"wrong", wrong) is None
+        with pytest.raises(ApiError, match="Rate limit exceeded"):
+            await limiter.test(client, b"new", right)
+
+    asyncio.run(many())
+
+
+def test_a_secret_that_is_right_no_longer_is_a_guess_from_its_second_time_on() -> None:
+    limiter, client = GuessLimiter("key", 1, MemoryWindows()), ("192.0.2.1", 1)
+
+    async def ask() -> None:
+        assert await limiter.test(client, b"revoked", right) == "found"
+        for _ in range(2):
+            assert await limiter.test(client, b"revoked", wrong) is None
+        with pytest.raises(ApiError, match="Rate limit exceeded"):
+            await limiter.test(client, b"revoked", wrong)
+
+    asyncio.run(ask())
+
+
+def test_a_hit_of_a_window_that_has_ended_is_not_given_back(later: list[float]) -> None:
+    async def ask() -> None:
+        windows = MemoryWindows()
+        old = await windows.hit("name", 5, 60)
+        later[0] = 61
+        await windows.hit("name", 5, 60)
+        await windows.give_back("name", old.end)
+        assert (await windows.hit("name", 5, 60)).remaining == 3
+
+    asyncio.run(ask())
+
+
+def test_a_secret_does_not_wait_for_ever_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "GUESS_QUEUE_SECONDS", 0.01)
+    limiter, client = GuessLimiter("key", 9, MemoryWindows()), ("192.0.2.1", 1)
+
+    async def ask() -> None:
+        release = asyncio.Event()
+
+        async def hangs() -> str | None:
+            await release.wait()
+            return "found"
+
+        first = asyncio.create_task(limiter.test(client, b"one", hangs))
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError, match="temporarily unavailable"):
+            await limiter.test(client, b"two", right)
+        release.set()
+        assert await first == "found"
+        assert await limiter.test(client, b"two", right) == "found"
+
+    asyncio.run(ask())
+
+
+async def statuses(url: str, path: str, secrets: Iterable[str]) -> Counter[int]:
+    """Send a request with each secret, all at the same time, and count the statuses."""
+    address = urlsplit(url)
+
+    async def send(secret: str) -> int:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        everybody.append(writer)
+        if len(everybody) == len(all_secrets):
+            connected.set()
+        await connected.wait()
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        return status
+
+    all_secrets, everybody, connected = list(secrets), list[asyncio.StreamWriter](), asyncio.Event()
+    return Counter(await asyncio.gather(*map(send, all_secrets)))
+
+
+@pytest.mark.usefixtures("untraced")
+def test_the_limit_is_exact_with_many_connections(tmp_path: Path, shared_engines: Shared) -> None:
+    """With two workers, PostgreSQL and Valkey: whatever is looked up takes time, in which others come."""
+    with shared_engines.place() as place:
+        options = ["--database", place.url, "--state", place.settings["state"], "--workers", "2"]
+        options += ["--state-timeout", "30"]
+        options += ["--unauthorized-limit", "100", "--control-token", TOKEN, "--log-level", "warning"]
+        with running(tmp_path, *options, "--dataset", "documented", "--no-rate-limits") as server:
+            for path, secret in ((WHOAMI, "sk_live_your_key"), ("/__admin/health", TOKEN)):
+                same = asyncio.run(statuses(server.url, path, [secret] * 150))
+                assert same == {200: 150}
+                guesses = asyncio.run(statuses(server.url, path, [f"sk_live_wrong{n}" for n in range(600)]))
+                assert guesses[401] == 100
+                assert guesses[429] + guesses[503] == 500  # 503: the turn did not come in time on a busy machine
+                assert asyncio.run(statuses(server.url, path, [secret])) == {200: 1}
 
 
 def test_a_server_for_others_has_the_limit_by_itself(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ One dependency makes all its checks itself: each further one would cost more tha
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 from starlette.types import Scope
@@ -14,7 +15,7 @@ from cstar_mock.api.analytics import periods
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.clock import real_now
 from cstar_mock.database import Database
-from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError
+from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError, authentication_required
 from cstar_mock.faults import Decision, Endpoint, FaultRequest
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of, sent_of
@@ -71,22 +72,24 @@ async def authenticate(scope: Scope, services: Services, context: RequestContext
         ApiError: AUTHENTICATION_REQUIRED; or RATE_LIMIT_EXCEEDED, as the address sent too many wrong keys.
         StoreUnavailable: the key can't be looked up.
     """
-    guesses, client = services.key_guesses, scope["client"]
-    if key is not None:
-        guesses.check(client, key)
+    caller = None
+    if key is not None:  # to send no key is no guess
+        caller = await services.key_guesses.test(scope["client"], key, partial(_find, services.key_ring, key))
+    if caller is None:
+        if services.settings.key_hint:
+            context.hint = security.hint(security.bearer_token(scope["headers"]))
+        raise authentication_required()
+    context.authenticated = caller
+    return caller
+
+
+async def _find(key_ring: KeyRing, key: bytes) -> Caller | None:
     try:
-        caller = context.authenticated = await services.key_ring.find(key)
+        return await key_ring.find(key)
     except ApiError as error:
         if error.kind is not AUTHENTICATION_REQUIRED:
             raise
-        if services.settings.key_hint:
-            context.hint = security.hint(security.bearer_token(scope["headers"]))
-        if key is not None:  # to send no key is no guess
-            await guesses.refused(client)
-        raise
-    if key is not None:
-        guesses.accepted(client, key)
-    return caller
+        return None
 
 
 async def count(services: Services, context: RequestContext, caller: Caller) -> None:

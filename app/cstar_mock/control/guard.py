@@ -75,15 +75,13 @@ class Guard:
 
     async def _with_token(self, request: Request, token: SecretStr) -> tuple[HTTPStatus, str] | None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        client = request.scope["client"]
-        if given:
-            self.guesses.check(client, digest(given))
-        known = hmac.compare_digest(given.encode(), token.get_secret_value().encode())
-        if scheme.lower() != "bearer" or not known:
-            if given:
-                await self.guesses.refused(client)
+
+        async def compare() -> bool | None:
+            known = hmac.compare_digest(given.encode(), token.get_secret_value().encode())
+            return (scheme.lower() == "bearer" and known) or None
+
+        if not given or not await self.guesses.test(request.scope["client"], digest(given), compare):
             return HTTPStatus.UNAUTHORIZED, "send the control token: Authorization: Bearer <token>"
-        self.guesses.accepted(client, digest(given))
         return self._foreign_origin(request)
 
     @staticmethod

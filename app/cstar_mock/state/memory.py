@@ -78,6 +78,12 @@ class WindowStorage(Storage):
         """Return the count in a counter's last window, and when that ends."""
         return self._windows[key]
 
+    def give_back(self, key: str, end: int) -> None:
+        """Take one back in the window with this end."""
+        count, present_end = self._windows.get(key, (0, 0))
+        if present_end == end and count:
+            self._windows[key] = count - 1, end
+
     def check(self) -> bool:
         """Memory is always healthy."""
         return True
@@ -120,6 +126,10 @@ class MemoryWindows:
         within = self._strategy.hit(item, name)
         count, end = self._storage.window(name)
         return Hit(within, max(0, amount - count), end, now)
+
+    async def give_back(self, name: str, end: int) -> None:
+        """Take one hit back, if its window has not been replaced."""
+        self._storage.give_back(name, end)
 
     async def clear(self, names: Iterable[str]) -> None:
         """Forget counters."""

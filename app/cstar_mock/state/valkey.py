@@ -153,6 +153,11 @@ return {redis.call('HINCRBY', KEYS[1], 'count', 1), ends, now}
 """)
 
 
+_GIVE_BACK = _Script("""
+if redis.call('HGET', KEYS[1], 'ends') == ARGV[1] then redis.call('HINCRBY', KEYS[1], 'count', -1) end
+""")
+
+
 class ValkeyWindows:
     """Counters by name: a hash of each, with its count and its window's end."""
 
@@ -163,6 +168,10 @@ class ValkeyWindows:
         """Count one hit, in a new window if the last one has ended."""
         count, end, now = await _HIT.run(self._engine, _key("window", name), window, advanced)
         return Hit(count <= amount, max(0, amount - count), end, now)
+
+    async def give_back(self, name: str, end: int) -> None:
+        """Take one hit back, if its window has not been replaced."""
+        await _GIVE_BACK.run(self._engine, _key("window", name), end)
 
     async def clear(self, names: Iterable[str]) -> None:
         """Forget counters."""
