@@ -3,6 +3,7 @@
 The whole public surface is here; everything else may change between versions.
 """
 
+from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from cstar_mock.settings import Settings
 
 VERSION = "0.1.0"
+
+# `cstar_mock.testing` is of another distribution, pytest-cstar-mock, which may be installed in another folder.
+__path__ = extend_path(__path__, __name__)
 
 __all__ = ["VERSION", "Settings", "create_app"]
 

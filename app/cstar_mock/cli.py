@@ -108,11 +108,14 @@ def cli() -> None:
 @cli.command(cls=_ServeCommand)
 def serve(**options: Any) -> None:
     """Serve the API. Without options: the documented data set, in memory, on 127.0.0.1:27827."""
-    from cstar_mock import server, settings
+    from cstar_mock import process, server, settings
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with _told_in_one_line():
-        server.serve(settings.load(other_variables=_command_variables(), **given), _announce)
+        chosen = settings.load(other_variables=_command_variables(), **given)
+        if chosen.exit_on_stdin_eof:
+            process.end_when_alone()
+        server.serve(chosen, _announce)
 
 
 @cli.command(cls=_ServeCommand, name="exec")

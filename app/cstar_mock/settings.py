@@ -142,6 +142,9 @@ class Settings(BaseSettings):
         False, description="Send traces by OpenTelemetry, as the `OTEL_…` variables say; needs an extra."
     )
     ready_file: Path | None = Field(None, description="JSON file to write once requests are answered; removed at exit.")
+    exit_on_stdin_eof: bool = Field(
+        False, description="End when standard input is closed: with the program that started the server."
+    )
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
     log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
 

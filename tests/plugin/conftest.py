@@ -59,7 +59,7 @@ def servers(temporary: Path) -> list[str]:
         try:
             if folder.name.isdigit() and f"TMPDIR={temporary}\0".encode() in (folder / "environ").read_bytes():
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if "end_when_alone()" in line:
+                if "end_when_alone()" in line or "--exit-on-stdin-eof" in line:
                     found.append(line)
         except OSError:
             continue

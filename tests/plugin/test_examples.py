@@ -19,12 +19,13 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the commands of an environment with the wheel and its extra `pytest`, from uv's cache."""
     folder = tmp_path_factory.mktemp("examples")
     wheel = build("wheel", ROOT, folder / "wheel")
+    light = build("wheel", ROOT / "pytest-cstar-mock", folder / "light")
     succeed(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=folder)
     python, locked = str(folder / "venv" / "bin" / "python"), str(folder / "pylock.toml")
-    export = (UV, "export", "--locked", "--no-dev", "--extra", "pytest", "--no-emit-project")
+    export = (UV, "export", "--locked", "--no-dev", "--extra", "pytest", "--no-emit-local")
     succeed(*export, "--format", "pylock.toml", "-o", locked, cwd=ROOT)
     succeed(UV, "pip", "install", "--python", python, "-r", locked, cwd=folder)
-    succeed(UV, "pip", "install", "--python", python, "--no-deps", str(wheel), cwd=folder)
+    succeed(UV, "pip", "install", "--python", python, "--no-deps", str(wheel), str(light), cwd=folder)
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     return folder / "venv" / "bin"
 

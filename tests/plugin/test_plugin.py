@@ -304,7 +304,15 @@ def test_a_wrong_marker_is_a_clear_error(run: Run, tmp_path: Path) -> None:
         ("cstar_server = thread", "ERROR: cstar_server is 'process' or 'asgi', not 'thread'"),
         (
             "cstar_server = asgi\ncstar_server_options = --no-prefer",
-            "ERROR: cstar_server_options are for a server in a process of its own, not for 'asgi'",
+            "ERROR: cstar_server_options is for a server in a process of its own, not for 'asgi'",
+        ),
+        (
+            "cstar_server = asgi\ncstar_url = http://127.0.0.1:9",
+            "ERROR: cstar_url is for a server in a process of its own, not for 'asgi'",
+        ),
+        (
+            "cstar_command = uvx cstar-mock\ncstar_url = http://127.0.0.1:9",
+            "ERROR: give cstar_url, or cstar_command: a server either runs already or is started",
         ),
     ],
 )
@@ -351,18 +359,36 @@ def test_users_can_type_their_tests(run: Run, tmp_path: Path) -> None:
     assert set(re.findall(r"test_typed.py:(\d+): error: .*\[(.*)\]", done.stdout)) == expected, done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_server_survives_a_run_that_is_interrupted(tmp_path: Path, temporary: Path, number: signal.Signals) -> None:
+# As `uvx` does, the shell waits for the server as for a child of its own.
+BY_COMMAND = f"""--cstar-command=sh -c '"$@"; exit $?' sh {sys.executable} -m cstar_mock"""
+
+
+def test_a_command_that_starts_the_server(run: Run, tmp_path: Path, temporary: Path) -> None:
+    """It wins over the server of `cstar-mock exec` and over the settings."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\ncstar_url = http://127.0.0.1:9\n")
+    (tmp_path / "test_it.py").write_text("def test_it(cstar):\n    assert cstar.rows('tickets') == []\n")
+    around = {"CSTAR_BASE_URL": "http://127.0.0.1:9", "CSTAR_ADMIN_URL": "http://127.0.0.1:9/__admin"}
+    done = run(*PYTEST, BY_COMMAND, **around)
+    assert outcomes(done) == {"passed": 1}, done.stdout
+    assert_nothing_left(temporary)
+
+
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, []), (signal.SIGKILL, []), (signal.SIGKILL, [BY_COMMAND])]
+)
+def test_no_server_survives_a_run_that_is_interrupted(
+    tmp_path: Path, temporary: Path, number: signal.Signals, options: list[str]
+) -> None:
     (tmp_path / "test_slow.py").write_text(
         "import pathlib, time\ndef test_slow(cstar):\n    pathlib.Path('running').touch()\n    time.sleep(60)\n"
     )
-    process = subprocess.Popen(PYTEST, cwd=tmp_path, env=environment(temporary), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*PYTEST, *options], cwd=tmp_path, env=environment(temporary), stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while not (tmp_path / "running").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert len(servers(temporary)) == 1
+        assert len(servers(temporary)) == (2 if options else 1)  # the shell that waits has the option in its line, too
         os.kill(process.pid, number)
         process.wait(30)
         deadline = time.monotonic() + 15

@@ -88,7 +88,8 @@ class Control:
         status, answer = self._send(method, target, content)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return json.loads(answer) if answer else None
-        raise Refused(status, f"{method} {path}: {_detail(status, answer)}")
+        hint = " (the fixtures take it from CSTAR_ADMIN_TOKEN)" if status == HTTPStatus.UNAUTHORIZED else ""
+        raise Refused(status, f"{method} {path}: {_detail(status, answer)}{hint}")
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The pytest plugin: active as soon as it is installed, free of cost until a fixture is used.
 
-Nothing of cstar-mock but its version is imported before a fixture needs it.
+Nothing of cstar-mock is imported before a fixture needs it.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from cstar_mock.testing.servers import Server
@@ -18,7 +19,14 @@ _CONTENT = ("answers", "clock", "dataset", "environment", "name", "slug")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the plugin's settings."""
+    """Add the plugin's options and settings."""
+    group = parser.getgroup("cstar-mock")
+    url_help = "origin of a running server; its control token is taken from CSTAR_ADMIN_TOKEN"
+    command_help = "what runs cstar-mock, such as 'uvx cstar-mock'; by default the cstar-mock of this environment"
+    group.addoption("--cstar-url", metavar="URL", help=url_help)
+    group.addoption("--cstar-command", metavar="COMMAND", help=command_help)
+    parser.addini("cstar_url", help=url_help, default="")
+    parser.addini("cstar_command", help=command_help, default="")
     parser.addini(
         "cstar_server",
         help="where the fixture cstar_server runs: 'process' (default; a free port) or 'asgi' (no socket)",
@@ -36,8 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     where = config.getini("cstar_server")
     if where not in {"process", "asgi"}:
         raise pytest.UsageError(f"cstar_server is 'process' or 'asgi', not {where!r}")
-    if where == "asgi" and config.getini("cstar_server_options"):
-        raise pytest.UsageError("cstar_server_options are for a server in a process of its own, not for 'asgi'")
+    elsewhere = [f"cstar_{name}" for name in ("url", "command") if _named(config, name)]
+    if where == "asgi" and (elsewhere or config.getini("cstar_server_options")):
+        raise pytest.UsageError(
+            f"{(elsewhere or ['cstar_server_options'])[0]} is for a server in a process of its own, not for 'asgi'"
+        )
+    if len(elsewhere) > 1:
+        raise pytest.UsageError("give cstar_url, or cstar_command: a server either runs already or is started")
     config.addinivalue_line(
         "markers",
         "cstar(**content): what the team of the fixture cstar is created from: dataset='busy', answers={...}, "
@@ -47,17 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def cstar_server(pytestconfig: pytest.Config) -> "Iterator[Server]":
-    """A cstar-mock server for the whole session; the one around it if `cstar-mock exec` started one."""
-    from cstar_mock.testing.servers import connected, in_process, running_already, server  # noqa: PLC0415
-
-    around = running_already()
-    if pytestconfig.getini("cstar_server") == "asgi":
-        context = in_process()
-    elif around is not None:
-        context = connected(*around)
-    else:
-        context = server(*pytestconfig.getini("cstar_server_options"))
-    with context as running:
+    """A cstar-mock server for the whole session: a named one, the one of `cstar-mock exec`, or one of its own."""
+    with _server(pytestconfig) as running:
         yield running
 
 
@@ -66,6 +70,28 @@ def cstar(request: pytest.FixtureRequest, cstar_server: "Server") -> "Iterator[T
     """A team of the test's own, with keys, rows, clock, faults, limits and journal that no other test touches."""
     with cstar_server.team(**_content(request)) as team:
         yield team
+
+
+def _named(config: pytest.Config, name: str) -> str:
+    """Return the URL or the command of the server; options of the command line win over settings."""
+    if config.getoption("cstar_url") or config.getoption("cstar_command"):
+        return config.getoption(f"cstar_{name}") or ""
+    return str(config.getini(f"cstar_{name}"))
+
+
+def _server(config: pytest.Config) -> "AbstractContextManager[Server]":
+    from cstar_mock.testing import servers  # noqa: PLC0415
+
+    if config.getini("cstar_server") == "asgi":
+        return servers.in_process()
+    url, command = _named(config, "url"), _named(config, "command")
+    by_option = config.getoption("cstar_url") or config.getoption("cstar_command")
+    around = None if by_option else servers.running_already()
+    if around is not None:
+        return servers.connected(*around)
+    if url:
+        return servers.connected(url, servers.control_token())
+    return servers.server(*config.getini("cstar_server_options"), command=command or None)
 
 
 def _content(request: pytest.FixtureRequest) -> "dict[str, Any]":

@@ -1,12 +1,13 @@
-"""A server for tests: in a process of its own, in this process, or one that runs already."""
+"""A server for tests: in a process of its own, in this process, or a running one."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
-from cstar_mock.process import serve
+from cstar_mock.testing.command import NotStarted, started
 from cstar_mock.testing.control import Control, HttpSender, Refused
 from cstar_mock.testing.team import Environment, Team
 
@@ -65,18 +66,41 @@ class Server:
 
 
 @contextmanager
-def server(*options: str) -> Iterator[Server]:
+def server(*options: str, command: str | None = None) -> Iterator[Server]:
     """Run a server until the end of the block, without a data set unless an option names one.
 
     Args:
         options: options of `cstar-mock serve`.
+        command: what runs cstar-mock, such as `uvx cstar-mock`; by default the one of this environment.
 
     Raises:
         NotStarted: the server did not start.
     """
     given = options if "--dataset" in options else ("--dataset", "empty", *options)
-    with serve(*given) as process, connected(process.url, process.ready["admin_token"]) as connection:
+    running = _started_here(given) if command is None else started(command, given)
+    with running as ready, connected(ready["url"], ready["admin_token"]) as connection:
         yield connection
+
+
+@contextmanager
+def _started_here(options: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    _require_cstar_mock()
+    from cstar_mock import process  # noqa: PLC0415  (of the other distribution)
+
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(process.serve(*options))
+        except process.NotStarted as error:
+            raise NotStarted(str(error)) from None
+        yield running.ready
+
+
+def _require_cstar_mock() -> None:
+    if find_spec("cstar_mock.process") is None:
+        raise NotStarted(
+            "cstar-mock is not installed in this environment: install it, or name a server of another one by "
+            "--cstar-url or --cstar-command, without pytest by connected(URL) or server(command=…)"
+        )
 
 
 @contextmanager
@@ -95,7 +119,12 @@ def running_already() -> "tuple[str, str | None] | None":
     url = os.environ.get("CSTAR_BASE_URL")
     if url is None or "CSTAR_ADMIN_URL" not in os.environ:
         return None
-    return url, os.environ.get("CSTAR_ADMIN_TOKEN")
+    return url, control_token()
+
+
+def control_token() -> str | None:
+    """Return the control token that the environment names."""
+    return os.environ.get("CSTAR_ADMIN_TOKEN") or None
 
 
 @contextmanager
@@ -104,7 +133,11 @@ def in_process(**settings: Any) -> Iterator[Server]:
 
     Args:
         settings: settings of `cstar-mock serve`: `in_process(rate_limits=False)`.
+
+    Raises:
+        NotStarted: cstar-mock is not installed in this environment.
     """
+    _require_cstar_mock()
     from starlette.testclient import TestClient  # noqa: PLC0415  (not needed for a server in another process)
 
     from cstar_mock import create_app  # noqa: PLC0415
