@@ -6,12 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from cstar_mock import VERSION, pages, settings
 from cstar_mock.api.analytics.router import create_router as analytics
 from cstar_mock.api.dependencies import Services
-from cstar_mock.api.documentation import BEARER, ERROR_SCHEMA, SECURITY_SCHEME
+from cstar_mock.api.documentation import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.remembered import Remembered
 from cstar_mock.api.replay import ReplayLane, replayed
@@ -19,7 +18,7 @@ from cstar_mock.control.application import NO_TELEMETRY, Prefixed, create_contro
 from cstar_mock.control.guard import Guard
 from cstar_mock.database import Database, Limits
 from cstar_mock.guessing import GuessLimiter
-from cstar_mock.http import errors
+from cstar_mock.http import errors, openapi
 from cstar_mock.http.context import Recorder, RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
 from cstar_mock.rate_limit import RateLimiter
@@ -137,11 +136,11 @@ def _tracing(database: Database) -> "Tracing":
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document: FastAPI's, with the error schema and the bearer key."""
+    """Return the OpenAPI document: FastAPI's, with the schemas of errors and the bearer key."""
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document = openapi.document(app, server=SERVER, tags=TAGS)
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+        components.setdefault("schemas", {}).update(ERROR_SCHEMAS)
         components["securitySchemes"] = {BEARER: SECURITY_SCHEME}
         app.openapi_schema = document
     return app.openapi_schema

@@ -59,11 +59,8 @@ def test_every_operation_needs_the_bearer_key(document: dict[str, Any]) -> None:
 
 def test_the_period_has_its_values_and_its_default(document: dict[str, Any]) -> None:
     _, period = operations(document)[f"{TEAM}/overview"]["parameters"]
-    assert period["schema"] == {
-        "type": "string",
-        "enum": ["day", "week", "month", "quarter", "year"],
-        "default": "week",
-    }
+    assert period["schema"] == {"$ref": "#/components/schemas/Period", "default": "week"}
+    assert document["components"]["schemas"]["Period"]["enum"] == ["day", "week", "month", "quarter", "year"]
     assert period["required"] is False
 
 
@@ -94,7 +91,7 @@ def test_the_examples_are_what_the_server_answers(api: Api, document: dict[str, 
 
 
 def test_errors_come_from_the_catalogue(document: dict[str, Any]) -> None:
-    schema = document["components"]["schemas"]["Error"]["properties"]["error"]["properties"]
+    schema = document["components"]["schemas"]["ErrorDetail"]["properties"]
     assert set(schema["code"]["enum"]) == {kind.code for kind in errors.CATALOGUE.values()}
     described = operations(document)[f"{TEAM}/overview"]["responses"]["403"]["content"]["application/json"]
     assert set(described["examples"]) == {"secret_key_required", "team_access_denied"}
@@ -143,7 +140,7 @@ def test_a_generated_client_gets_typed_results(server: Server, tmp_path: Path, m
         assert [(agent.user_id, agent.tickets_resolved) for agent in agents.data] == [("usr_abc", 45)]
     with client_module.AuthenticatedClient(base_url=server.url, token="wrong") as client:
         refused = get_overview.sync(team_id, client=client)
-        assert isinstance(refused, models.Error)
+        assert isinstance(refused, models.ErrorResponse)
         assert refused.error.message == "Invalid or expired API key"
 
 

@@ -3,14 +3,19 @@
 from typing import Any
 
 from cstar_mock import clock, errors, ids
-from cstar_mock.api.analytics.periods import DEFAULT, Period
-from cstar_mock.api.success import Success, SuccessWithMeta
+from cstar_mock.api.analytics.periods import DEFAULT
+from cstar_mock.api.success import envelope
 from cstar_mock.errors import ApiError, ErrorKind
 from cstar_mock.settings import Settings
 
 REQUEST_ID = "req_abc123"
 TIMESTAMP = clock.parse_instant("2025-12-10T14:30:00Z")
 BEARER = "bearerKey"
+SERVER = {"url": "/", "description": "The server that this document comes from."}
+TAGS = {
+    "Analytics": "Figures of a team's tickets, customers and CSAT responses.",
+    "Authentication": "What a key is and may do.",
+}
 DOCUMENTED_TEAM = "acme"
 """The slug of the team in the data set `documented`: with its id, `/docs` can be tried as it stands."""
 
@@ -19,7 +24,8 @@ PERIOD_PARAMETER: dict[str, Any] = {
     "in": "query",
     "required": False,
     "description": "How far to look back from now: 24 hours, 7, 30, 90 or 365 days.",
-    "schema": {"type": "string", "enum": [period.value for period in Period], "default": DEFAULT.value},
+    "schema": {"$ref": "#/components/schemas/Period", "default": DEFAULT.value},
+    "example": DEFAULT.value,
 }
 TEAM_ID_PARAMETER: dict[str, Any] = {
     "name": "teamId",
@@ -73,21 +79,23 @@ _DOCUMENTED: dict[str, Any] = {
 }
 
 
-def _header(description: str, **schema: Any) -> dict[str, Any]:
-    return {"description": description, "required": True, "schema": schema}
+def _header(description: str, example: Any, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema, "example": example}
 
 
-_REQUEST_ID_HEADER = {"X-Request-Id": _header("The request's id.", type="string", pattern="^req_[A-Za-z0-9]{12}$")}
+_REQUEST_ID_HEADER = {
+    "X-Request-Id": _header("The request's id.", "req_abc123DEF456", type="string", pattern="^req_[A-Za-z0-9]{12}$")
+}
 _RATE_LIMIT_HEADERS = {
-    "X-RateLimit-Limit": _header("Requests a window.", type="integer", minimum=1),
-    "X-RateLimit-Remaining": _header("Requests left in this window.", type="integer", minimum=0),
-    "X-RateLimit-Reset": _header("When the window ends, in Unix seconds.", type="integer"),
-    "X-RateLimit-Window": _header("Length of a window in seconds.", type="integer", minimum=1),
+    "X-RateLimit-Limit": _header("Requests a window.", 1000, type="integer", minimum=1),
+    "X-RateLimit-Remaining": _header("Requests left in this window.", 999, type="integer", minimum=0),
+    "X-RateLimit-Reset": _header("When the window ends, in Unix seconds.", 1765378800, type="integer"),
+    "X-RateLimit-Window": _header("Length of a window in seconds.", 3600, type="integer", minimum=1),
 }
 _OWN_HEADERS = {
-    401: {"WWW-Authenticate": _header("The challenge.", type="string", const="Bearer")},
-    429: {"Retry-After": _header("Seconds until the window ends.", type="integer", minimum=1)},
-    503: {"Retry-After": _header("Seconds to wait.", type="integer", minimum=1)},
+    401: {"WWW-Authenticate": _header("The challenge.", "Bearer", type="string", const="Bearer")},
+    429: {"Retry-After": _header("Seconds until the window ends.", 1800, type="integer", minimum=1)},
+    503: {"Retry-After": _header("Seconds to wait.", 1, type="integer", minimum=1)},
 }
 _PERHAPS_NOT_COUNTED = {401, 500, 503}
 """Statuses that may come before the request is counted, so that they promise no `X-RateLimit-*`."""
@@ -100,35 +108,38 @@ _ANY_KEY_ERRORS = (
 )
 _SECRET_KEY_ERRORS = (*_ANY_KEY_ERRORS, errors.SECRET_KEY_REQUIRED, errors.TEAM_ACCESS_DENIED)
 
-ERROR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "title": "Error",
-    "description": "The envelope of every answer that is not a 200.",
-    "required": ["success", "error", "meta"],
-    "additionalProperties": False,
-    "properties": {
-        "success": {"type": "boolean", "const": False},
-        "error": {
-            "type": "object",
-            "title": "ErrorDetail",
-            "required": ["type", "code", "message", "doc_url", "request_id"],
-            "additionalProperties": False,
-            "properties": {
-                "type": {"type": "string", "enum": sorted({kind.type for kind in errors.CATALOGUE.values()})},
-                "code": {"type": "string", "enum": sorted({kind.code for kind in errors.CATALOGUE.values()})},
-                "message": {"type": "string"},
-                "param": {"type": "string", "description": "The parameter at fault, if one is."},
-                "doc_url": {"type": "string", "format": "uri"},
-                "request_id": {"type": "string"},
-            },
+ERROR_SCHEMAS: dict[str, Any] = {
+    "ErrorResponse": {
+        "type": "object",
+        "title": "ErrorResponse",
+        "description": "The envelope of every answer that is not a 200.",
+        "required": ["success", "error", "meta"],
+        "properties": {
+            "success": {"type": "boolean", "const": False},
+            "error": {"$ref": "#/components/schemas/ErrorDetail"},
+            "meta": {"$ref": "#/components/schemas/ErrorMeta"},
         },
-        "meta": {
-            "type": "object",
-            "title": "ErrorMeta",
-            "required": ["timestamp"],
-            "additionalProperties": False,
-            "properties": {"timestamp": {"type": "string", "format": "date-time"}},
+    },
+    "ErrorDetail": {
+        "type": "object",
+        "title": "ErrorDetail",
+        "description": "What went wrong.",
+        "required": ["type", "code", "message", "doc_url", "request_id"],
+        "properties": {
+            "type": {"type": "string", "enum": sorted({kind.type for kind in errors.CATALOGUE.values()})},
+            "code": {"type": "string", "enum": sorted({kind.code for kind in errors.CATALOGUE.values()})},
+            "message": {"type": "string"},
+            "param": {"type": "string", "description": "The parameter at fault, if one is."},
+            "doc_url": {"type": "string", "format": "uri"},
+            "request_id": {"type": "string"},
         },
+    },
+    "ErrorMeta": {
+        "type": "object",
+        "title": "ErrorMeta",
+        "description": "When it went wrong.",
+        "required": ["timestamp"],
+        "properties": {"timestamp": {"type": "string", "format": "date-time"}},
     },
 }
 
@@ -150,13 +161,12 @@ def responses(name: str, data: Any, settings: Settings) -> dict[int | str, dict[
         kinds = (*kinds, errors.PARAMETER_INVALID)
     if not settings.rate_limits:
         kinds = tuple(kind for kind in kinds if kind is not errors.RATE_LIMIT_EXCEEDED)
-    envelope = SuccessWithMeta[data] if settings.success_meta else Success[data]
     ok = dict(_DOCUMENTED[name])
     if settings.success_meta:
         ok["meta"] = {"requestId": REQUEST_ID, "timestamp": clock.iso(TIMESTAMP)}
     described: dict[int | str, dict[str, Any]] = {
         200: {
-            "model": envelope,
+            "model": envelope(data, meta=settings.success_meta),
             "description": "The answer.",
             "headers": _headers(200, settings),
             "content": {"application/json": {"example": ok}},
@@ -169,7 +179,7 @@ def responses(name: str, data: Any, settings: Settings) -> dict[int | str, dict[
             "headers": _headers(status, settings),
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Error"},
+                    "schema": {"$ref": "#/components/schemas/ErrorResponse"},
                     "examples": {kind.name: {"value": example(kind)} for kind in of_status},
                 }
             },

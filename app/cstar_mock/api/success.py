@@ -1,8 +1,8 @@
 """The envelope of a 200: `{"success": true, "data": …}` [doc], with `meta` if a setting asks for it [site]."""
 
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Scope
@@ -10,8 +10,6 @@ from starlette.types import Scope
 from cstar_mock import clock
 from cstar_mock.api.dependencies import Services
 from cstar_mock.http.context import context_of, json_headers
-
-T = TypeVar("T")
 
 
 class Meta(BaseModel):
@@ -21,24 +19,18 @@ class Meta(BaseModel):
     timestamp: str = Field(description="The team's time: UTC, ISO 8601, whole seconds.")
 
 
-class Success(BaseModel, Generic[T]):
-    """The envelope of a 200."""
+def envelope(data: Any, *, meta: bool) -> type[BaseModel]:
+    """Return the model of a 200 with these data, named as the user of a generated client expects: `OverviewResponse`.
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Name the schema as a client generator's user would: `OverviewResponse`."""
-        (data,) = params
-        items = get_args(data)
-        return f"{items[0].__name__}ListResponse" if items else f"{data.__name__}Response"
-
-    success: Literal[True]
-    data: T
-
-
-class SuccessWithMeta(Success[T], Generic[T]):
-    """The envelope of a 200 when the setting `success_meta` is on."""
-
-    meta: Meta
+    Args:
+        data: a model, or a list of one.
+        meta: whether the setting `success_meta` is on.
+    """
+    (model,) = get_args(data) or (data,)
+    fields: dict[str, Any] = {"success": (Literal[True], ...), "data": (data, ...)}
+    if meta:
+        fields["meta"] = (Meta, ...)
+    return create_model(f"{model.__name__}Response", __doc__="The envelope of a 200.", **fields)
 
 
 def success(scope: Scope, services: Services, data: bytes) -> Response:

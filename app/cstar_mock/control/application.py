@@ -1,12 +1,10 @@
 """The control API as an application of its own, mounted under `/__admin`."""
 
 import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
 from starlette.responses import HTMLResponse
 from starlette.routing import Match
@@ -20,16 +18,32 @@ from cstar_mock.control.dependencies import Answer
 from cstar_mock.control.guard import Guard
 from cstar_mock.control.problems import ProblemDetails, described
 from cstar_mock.guessing import GuessLimiter
+from cstar_mock.http import openapi
 from cstar_mock.http.documents import swagger_ui
+
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # older releases of FastAPI have no telemetry
 
 DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 
 A test takes a team of its own; the team has its own keys, rows, clock, faults, limits and journal, so tests that run
 side by side do not touch each other. Errors are problem+json (RFC 9457)."""
 
-NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+NO_TELEMETRY: "TelemetryConfig" = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI would send spans with query strings, and so keys, to whatever provider is in the process."""
 
+SERVER = {"url": "/__admin", "description": "The server that this document comes from."}
+TAGS = {
+    "Server": "Whether the server answers, and which version it is.",
+    "Teams": "Teams, each with keys, rows, clock, limits, fault rules and journal of its own.",
+    "Rows": "Members, customers, tickets and CSAT responses.",
+    "Clock": "The time of a team.",
+    "Faults": "Rules by which requests fail.",
+    "Rate limits": "A team's limits and counters.",
+    "Requests": "The journal: what was asked, and how it was answered.",
+    "Explain": "How each figure of an answer comes about.",
+    "Keys": "A team's API keys.",
+}
 _STARTED = time.monotonic()
 
 
@@ -118,6 +132,7 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        separate_input_output_schemas=False,
         telemetry=NO_TELEMETRY,
     )
     app.state.services = services
@@ -136,29 +151,24 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
 
 def _openapi(app: FastAPI, token: SecretStr | None) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            servers=[{"url": "/__admin"}],
-        )
+        document = openapi.document(app, server=SERVER, tags=TAGS)
         components = document.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs") | {"ProblemDetails": schema}
+        document["security"] = []
         if token is not None:
             components["securitySchemes"] = {"controlToken": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"controlToken": []}]
         _drop_unanswered(document)
+        openapi.summarise(document)
         app.openapi_schema = document
     return app.openapi_schema
 
 
 def _drop_unanswered(document: dict[str, Any]) -> None:
     """Remove the 422 that FastAPI describes by itself: what it stands for is answered with 400 here."""
-    for item in document["paths"].values():
-        for operation in item.values():
-            operation["responses"].pop("422", None)
+    for operation in openapi.operations(document):
+        operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)

@@ -19,7 +19,7 @@ from cstar_mock.values import WHOLE
 router = APIRouter(tags=["Requests"])
 
 
-class KeyShown(Answer):
+class RequestKey(Answer):
     """What may be shown of a key."""
 
     type: KeyType
@@ -36,7 +36,7 @@ class RequestShown(Answer):
     query: str
     endpoint: Endpoint | None
     headers: dict[str, str]
-    key: KeyShown | None
+    key: RequestKey | None
 
 
 class ResponseShown(Answer):

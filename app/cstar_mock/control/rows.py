@@ -5,7 +5,7 @@ Figures change with the very next request, as they are computed from these rows.
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
@@ -21,8 +21,6 @@ from cstar_mock.rows import Row
 from cstar_mock.values import WHOLE
 
 router = APIRouter(tags=["Rows"])
-
-T = TypeVar("T")
 
 
 def _only_what_is_named(schema: dict[str, Any]) -> None:
@@ -135,13 +133,6 @@ class Total(Answer):
     total: int
 
 
-class Page(Answer, Generic[T]):
-    """Some rows, by id, and how many there are in all."""
-
-    items: list[T]
-    meta: Total
-
-
 class _Kind(BaseModel):
     """What the routes of one kind of row need to know."""
 
@@ -149,6 +140,7 @@ class _Kind(BaseModel):
 
     path: str
     name: str
+    noun: str
     prefix: str
     model: Any
     new: type[BaseModel]
@@ -161,6 +153,7 @@ _KINDS = (
     _Kind(
         path="members",
         name="Member",
+        noun="member",
         prefix=ids.MEMBER,
         model=Member,
         new=MemberRow,
@@ -171,6 +164,7 @@ _KINDS = (
     _Kind(
         path="customers",
         name="Customer",
+        noun="customer",
         prefix=ids.CUSTOMER,
         model=Customer,
         new=CustomerRow,
@@ -181,6 +175,7 @@ _KINDS = (
     _Kind(
         path="tickets",
         name="Ticket",
+        noun="ticket",
         prefix=ids.TICKET,
         model=Ticket,
         new=NewTicket,
@@ -191,6 +186,7 @@ _KINDS = (
     _Kind(
         path="csat-responses",
         name="CsatResponse",
+        noun="CSAT response",
         prefix=ids.CSAT_RESPONSE,
         model=CsatResponse,
         new=NewCsatResponse,
@@ -214,7 +210,7 @@ def _add_routes(kind: _Kind) -> None:
         operation_id=f"create{kind.name}s",
         response_model=shown | list[shown],  # type: ignore[valid-type]
         responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-        summary=f"Create one {kind.name} or many",
+        description=f"Create one {kind.noun}, or many: all of them or none.",
     )
     async def create(
         owned: Owned,
@@ -229,9 +225,9 @@ def _add_routes(kind: _Kind) -> None:
     @router.get(
         collection,
         operation_id=f"list{kind.name}s",
-        response_model=Page[shown],  # type: ignore[valid-type]
+        response_model=_page(kind),
         responses=described(HTTPStatus.NOT_FOUND),
-        summary=f"List {kind.name}s",
+        description=f"List {kind.noun}s, sorted by id.",
     )
     async def list_(
         owned: Owned,
@@ -245,7 +241,7 @@ def _add_routes(kind: _Kind) -> None:
         operation_id=f"get{kind.name}",
         response_model=shown,
         responses=described(HTTPStatus.NOT_FOUND),
-        summary=f"Look a {kind.name} up",
+        description=f"Get one {kind.noun}.",
     )
     async def get(
         owned: Owned,
@@ -260,7 +256,7 @@ def _add_routes(kind: _Kind) -> None:
         operation_id=f"change{kind.name}",
         response_model=shown,
         responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-        summary=f"Change a {kind.name}",
+        description=f"Change one {kind.noun}; what is not named stays as it is.",
     )
     async def change(
         owned: Owned,
@@ -276,7 +272,7 @@ def _add_routes(kind: _Kind) -> None:
         status_code=204,
         operation_id=f"delete{kind.name}",
         responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-        summary=f"Delete a {kind.name}",
+        description=f"Delete one {kind.noun}.",
     )
     async def delete(
         owned: Owned,
@@ -286,6 +282,14 @@ def _add_routes(kind: _Kind) -> None:
     ) -> Response:
         await owned.database.write(_delete, team, environment, kind, id)
         return Response(status_code=204)
+
+
+def _page(kind: _Kind) -> type[BaseModel]:
+    """Return the answer of a list: some rows, sorted by id, and how many there are in all."""
+    fields: dict[str, Any] = {"items": (list[kind.shown], ...), "meta": (Total, ...)}  # type: ignore[name-defined]
+    return create_model(
+        f"{kind.name}Page", __base__=Answer, __doc__="Some rows, and how many there are in all.", **fields
+    )
 
 
 def _filters(kind: _Kind) -> type[BaseModel]:

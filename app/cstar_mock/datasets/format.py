@@ -169,8 +169,11 @@ class Recipe(_Part):
     resolved: Share = Field(0.93, description="Share of the answered tickets that get resolved.")
     resolution: Spread = Spread.model_validate({"from": "20m", "to": "9d"})
     scored: Share = Field(0.4, description="Share of the resolved tickets that get a CSAT response.")
-    scores: tuple[Share, Share, Share, Share, Share] = Field(
-        (0.03, 0.05, 0.12, 0.3, 0.5), description="How likely the scores 1 to 5 are, relative to each other."
+    scores: tuple[Share, ...] = Field(
+        (0.03, 0.05, 0.12, 0.3, 0.5),
+        min_length=5,
+        max_length=5,
+        description="How likely the scores 1 to 5 are, relative to each other.",
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,8 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A client that was generated from the document has to accept fields that production adds later.
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Tickets(_Answer):

@@ -10,7 +10,7 @@ from cstar_mock.models import Environment, KeyType
 class Identity(BaseModel):
     """The key that asks, and its team."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     teamId: Annotated[str, Field(json_schema_extra={"format": "uuid"})]  # noqa: N815
     teamName: str  # noqa: N815
