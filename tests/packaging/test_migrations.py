@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from click.testing import CliRunner
 from sqlalchemy import Connection, create_engine, inspect, text
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import cli, database, migrate, rollups, shipped
 from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, schema_revision
@@ -194,7 +193,7 @@ def test_the_newest_revision_is_the_one_that_the_code_expects(file: Database) ->
 def test_an_older_file_is_upgraded_and_keeps_its_rows(
     file: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = CliRunner().invoke(cli.cli, ["load", "documented", "--database", url(file)])
+    loaded = cli_runner().invoke(cli.cli, ["load", "documented", "--database", url(file)])
     assert loaded.exit_code == 0, loaded.output
     newer = tmp_path / "migrations"
     shutil.copytree(ROOT / "migrations", newer, ignore=shutil.ignore_patterns("__pycache__"))
@@ -230,7 +229,7 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Database) -> 
         file.prepare()
     assert file.read_now(schema_revision) == "9999"
     assert file.read_now(everything) == before
-    result = CliRunner().invoke(cli.cli, ["keys", "list", "--database", url(file)])
+    result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", url(file)])
     assert result.exit_code == 1
     assert result.output == (
         "Error: the schema is at 9999, which this version does not know: a newer cstar-mock made it\n"
@@ -243,11 +242,11 @@ def test_postgresql_is_migrated_by_its_owner_only(make_database: MakeDatabase) -
     with pytest.raises(SchemaOutdated, match="no schema yet"):
         store.prepare()
     assert store.read_now(tables) == set()
-    refused = CliRunner().invoke(cli.cli, ["load", "documented", "--database", url(store)])
+    refused = cli_runner().invoke(cli.cli, ["load", "documented", "--database", url(store)])
     assert refused.exit_code == 1
     assert refused.output == "Error: the database has no schema yet: run `cstar-mock db upgrade`\n"
     for arguments in (["db", "upgrade"], ["db", "check"], ["load", "documented"]):
-        result = CliRunner().invoke(cli.cli, [*arguments, "--database", url(store)])
+        result = cli_runner().invoke(cli.cli, [*arguments, "--database", url(store)])
         assert result.exit_code == 0, result.output
     store.prepare()
     store.write_now(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0000'")))

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from pydantic import SecretStr
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import VERSION, cli, create_app
 from cstar_mock.database import SCHEMA_REVISION
@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> str:
 
 def run(*arguments: str, **environment: str) -> Result:
     """Run a command that has to succeed."""
-    result = CliRunner().invoke(cli.cli, arguments, env=environment)
+    result = cli_runner().invoke(cli.cli, arguments, env=environment)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     return result
@@ -100,7 +100,7 @@ def test_each_setting_is_an_option_of_serve_with_its_variable_and_default(name: 
 
 
 def test_a_command_without_arguments_shows_its_help() -> None:
-    result = CliRunner().invoke(cli.cli, [])
+    result = cli_runner().invoke(cli.cli, [])
     assert result.exit_code == 2
     assert result.output.startswith("Usage: ")
 
@@ -473,7 +473,7 @@ class _Without:
 def test_a_module_of_ours_that_is_missing_is_not_taken_for_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cstar_mock.keys", None)
     monkeypatch.delattr("cstar_mock.keys", raising=False)
-    result = CliRunner().invoke(cli.cli, ["keys", "list", "--database", "sqlite://"])
+    result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", "sqlite://"])
     assert isinstance(result.exception, ImportError)
 
 
@@ -504,7 +504,7 @@ def test_a_fault_of_ours_is_not_hidden(database: str, monkeypatch: pytest.Monkey
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr("cstar_mock.keys.list_", broken)
-    result = CliRunner().invoke(cli.cli, ["keys", "list", "--database", database])
+    result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", database])
     assert isinstance(result.exception, RuntimeError)
 
 

@@ -19,7 +19,7 @@ class Body(BaseModel):
 class Answer(BaseModel):
     """What the control API answers."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
 TeamName = Annotated[str, Path(min_length=1, max_length=100, description="The team's id or slug.")]

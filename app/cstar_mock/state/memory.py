@@ -52,8 +52,8 @@ class WindowStorage(Storage):
         """What limits may wrap; memory raises nothing."""
         return MemoryError
 
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count, in a new window if the last one has ended."""
+    def incr(self, key: str, expiry: int, amount: int = 1, **_elastic: bool) -> int:
+        """Count, in a new window if the last one has ended; limits before 5.0 also passes `elastic_expiry=False`."""
         now = self.now
         count, end = self._windows.get(key, (0, 0))
         if end <= now:
