@@ -1,8 +1,8 @@
 """The store's one door: it opens, commits, rolls back, and knows where work may wait.
 
-Work is a plain function of a connection. On SQLite it runs on the event loop itself: it takes microseconds,
-never waits for a network, and, as it can't await, no other handler runs inside its transaction. On PostgreSQL
-it runs in one of as many threads as there are connections. Callers can't tell the difference.
+Work is a plain function of a connection. On SQLite, a read of a few rows runs on the event loop itself: it takes
+microseconds and never waits. Writes run in one thread, one after the other, and reads of any length in two. On
+PostgreSQL all work runs in one of as many threads as there are connections. Callers can't tell the difference.
 """
 
 import asyncio
@@ -10,40 +10,30 @@ import os
 import select
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import ClauseElement, Connection, Dialect, create_engine, event, inspect, make_url, text
+from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, InvalidatePoolError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import StaticPool
 
+from cstar_mock import sqlite
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.models import Base
 
 SCHEMA_REVISION = "0003"
 """The newest migration; a test compares it with `migrations/`."""
 
-_ON_CONNECT = (
-    # Of a file that is new. Twice as much as by default spares a large load a tenth, and costs a small write nothing.
-    "PRAGMA page_size = 8192",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA foreign_keys = ON",
-    # In KiB. With the default of 2 MB, a large load would write the same pages again and again.
-    "PRAGMA cache_size = -65536",
-)
 _UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 _NO_DATABASE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
-_WRITE = "cstar_mock_write"
 _GRACE_SECONDS = 1
 """How much longer than a statement may take we wait for the engine to say that it took too long."""
 
@@ -84,17 +74,11 @@ class Database:
         self.limits = limits or Limits()
         self.observe: Callable[[str, float], None] | None = None
         self.embedded = self.url.get_backend_name() == "sqlite"
-        self._in_memory = self.embedded and self.url.database in {None, "", ":memory:"}
+        self._closing = threading.Event()
         if self.embedded:
-            self.engine = create_engine(
-                self.url,
-                connect_args={"check_same_thread": False},
-                # A statement names a parameter as often as it likes, and it is bound once.
-                paramstyle="named",
-                **({"poolclass": StaticPool} if self._in_memory else {}),
-            )
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_immediate_if_writing)
+            self.engine = sqlite.create(self.url, self._closing.is_set)
+            self._writer: Engine = self.engine.execution_options(**{sqlite.BEGIN: "BEGIN IMMEDIATE"})
+            self._snapshots: Engine = self.engine.execution_options(**{sqlite.BEGIN: "BEGIN"})
         else:
             self.engine = create_engine(
                 self.url,
@@ -107,44 +91,57 @@ class Database:
                 event.listen(self.engine, "do_connect", partial(_connect_impatiently, self.limits.statement_timeout))
             event.listen(self.engine, "connect", lambda driver, _record: self._connections.add(driver))
             event.listen(self.engine, "checkout", _refuse_if_closed)
+            self._writer = self.engine
+            self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            # A statement is a transaction of its own, which spares two of three round trips; on SQLite it is anyway.
+            self._committed = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connections: WeakSet[Any] = WeakSet()
-        self._threads: ThreadPoolExecutor | None = None
-        # A statement is a transaction of its own, which spares two of three round trips; on SQLite it is anyway.
-        self._committed = self.engine if self.embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._writer = self.engine.execution_options(**{_WRITE: True})
+        self._threads: dict[str, ThreadPoolExecutor] = {}
         self._reader: Connection | None = None
         self._writes = 0
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that only reads, and return its result.
+        """Run work that reads a few rows, and return its result.
 
         Raises:
             StoreUnavailable: the database can't be reached.
         """
         if self.embedded:
             return self.read_now(work, *args, **kwargs)
-        limits = self.limits
-        most = None if limits.statement_timeout is None else limits.pool_timeout + limits.statement_timeout
-        return await self._in_thread(partial(self.read_now, work, *args, **kwargs), most)
+        return await self._in_thread("read", partial(self.read_now, work, *args, **kwargs), self._longest_read())
+
+    async def read_snapshot(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run work that reads any number of rows, all as they are at one moment, and return its result.
+
+        Raises:
+            StoreUnavailable: the database can't be reached.
+        """
+        call = partial(self._timed, "read", partial(self._read_snapshot, work, *args, **kwargs))
+        return await self._in_thread("snapshot", call, self._longest_read())
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction, committed if it returns and rolled back if it raises.
 
         Raises:
-            StoreUnavailable: the database can't be reached.
+            StoreUnavailable: the database can't be reached; on SQLite, another process writes for too long.
         """
-        if self.embedded:
-            return self.write_now(work, *args, **kwargs)
-        return await self._in_thread(partial(self.write_now, work, *args, **kwargs))
+        asked = time.monotonic()
+        return await self._in_thread("write", lambda: self._write_since(asked, work, *args, **kwargs))
 
-    async def _in_thread(self, call: Callable[[], T], most_seconds: float | None = None) -> T:
-        if self._threads is None:
-            # More threads than connections would only wait for one, each with a request that could be refused.
-            self._threads = ThreadPoolExecutor(self.limits.pool_size, "cstar-mock-database")
+    def _longest_read(self) -> float | None:
+        limits = self.limits
+        return None if limits.statement_timeout is None else limits.pool_timeout + limits.statement_timeout
+
+    async def _in_thread(self, purpose: str, call: Callable[[], T], most_seconds: float | None = None) -> T:
         # The trace that a statement belongs to is in the context.
-        future = self._threads.submit(copy_context().run, call)
-        # Cancelling does nothing any more once a thread has begun.
-        patience = asyncio.get_running_loop().call_later(self.limits.pool_timeout, future.cancel)
+        future = self._executor(purpose).submit(copy_context().run, call)
+        # Cancelling does nothing any more once a thread has begun. On SQLite only our own work can be in the way, which
+        # ends by itself.
+        patience = None
+        if not self.embedded:
+            patience = asyncio.get_running_loop().call_later(self.limits.pool_timeout, future.cancel)
         try:
             async with asyncio.timeout(most_seconds):
                 return await asyncio.wrap_future(future)
@@ -156,57 +153,74 @@ class Database:
                 raise
             raise StoreUnavailable from error
         finally:
-            patience.cancel()
+            if patience is not None:
+                patience.cancel()
+
+    def _executor(self, purpose: str) -> ThreadPoolExecutor:
+        """Return the threads for a purpose: on SQLite one writes and others read, on PostgreSQL all do all."""
+        if self.embedded:
+            size = 1 if purpose == "write" else sqlite.SNAPSHOT_THREADS
+        else:
+            # More threads than connections would only wait for one, each with a request that could be refused.
+            purpose, size = "database", self.limits.pool_size
+        if purpose not in self._threads:
+            self._threads[purpose] = ThreadPoolExecutor(size, f"cstar-mock-{purpose}")
+        return self._threads[purpose]
 
     def read_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `read` does, for callers without an event loop."""
-        if self.observe is not None:
-            return self._observed("read", partial(self._read, work, *args, **kwargs))
-        return self._read(work, *args, **kwargs)
+        if self.observe is None:
+            return self._read(work, *args, **kwargs)
+        return self._timed("read", partial(self._read, work, *args, **kwargs))
 
     def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+        with _engine_errors():
             if not self.embedded:
                 with self._committed.connect() as connection:
                     return work(connection, *args, **kwargs)
             # One connection is kept for reading: no transaction is open on it between two statements, so it always
             # sees what was last committed, and taking one from the pool would cost more than most statements do.
             return work(self._reading(), *args, **kwargs)
-        except SQLAlchemyError as error:
-            if _is_unreachable(error):
-                raise StoreUnavailable from error
-            raise
+
+    def _read_snapshot(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with _engine_errors(), self._snapshots.connect() as connection, connection.begin():
+            return work(connection, *args, **kwargs)
 
     def write_now(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what `write` does, for callers without an event loop."""
-        if self.observe is not None:
-            return self._observed("write", partial(self._write, work, *args, **kwargs))
-        return self._write(work, *args, **kwargs)
+        return self._write_since(time.monotonic(), work, *args, **kwargs)
 
-    def _observed(self, operation: str, call: Callable[[], T]) -> T:
-        assert self.observe is not None  # noqa: S101  (asked by the callers)
+    def _write_since(
+        self, asked: float, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._timed("write", partial(self._write, asked, work, *args, **kwargs))
+
+    def _timed(self, operation: str, call: Callable[[], T]) -> T:
         began = time.perf_counter()
         try:
             return call()
         finally:
-            self.observe(operation, time.perf_counter() - began)
+            if self.observe is not None:
+                self.observe(operation, time.perf_counter() - began)
 
-    def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _write(
+        self, asked: float, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
-            with self._writer.begin() as connection:
-                return work(connection, *args, **kwargs)
-        except SQLAlchemyError as error:
-            if _is_unreachable(error):
-                raise StoreUnavailable from error
-            raise
+            with _engine_errors(), self._writer.connect() as connection:
+                if self.embedded:
+                    sqlite.wait_from(connection, asked)
+                with connection.begin():
+                    return work(connection, *args, **kwargs)
         finally:
+            # Before anybody is told that it is done; a reader between the commit and this is as one before the write.
             self._writes += 1
 
     def version(self) -> tuple[int, int] | None:
         """Return what stays equal as long as nothing is written, by whomever; None if that can't be told for free."""
         if not self.embedded:
             return None
-        if self._in_memory:
+        if sqlite.is_private(self.url):
             return self._writes, 0
         driver = self._reading().connection.driver_connection
         assert driver is not None  # noqa: S101  (the connection is open)
@@ -242,17 +256,20 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, also those that work still waits on: a process can't end before its threads."""
+        self._closing.set()
+        for threads in self._threads.values():
+            # SQLite interrupts its work, and a connection in use can't be closed; PostgreSQL's is closed below it.
+            threads.shutdown(wait=self.embedded, cancel_futures=True)
+        self._threads.clear()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self.engine.dispose()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
         for driver in list(self._connections):
             if not driver.closed:
                 with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as wire:
                     wire.shutdown(socket.SHUT_RDWR)
+        self._closing.clear()
 
 
 class Prepared:
@@ -300,6 +317,17 @@ def _create_schema(connection: Connection) -> None:
         )
     )
     connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": SCHEMA_REVISION})
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """Tell an engine that can't be reached from a statement that is wrong."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if _is_unreachable(error):
+            raise StoreUnavailable from error
+        raise
 
 
 def _is_unreachable(error: BaseException) -> bool:
@@ -357,17 +385,3 @@ def _refuse_if_closed(driver: Any, _record: object, _proxy: object) -> None:
     poll.register(driver.fileno(), select.POLLIN)
     if poll.poll(0):
         raise InvalidatePoolError
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not open transactions on its own: the `begin` hook decides which kind is needed.
-    connection.isolation_level = None
-    for pragma in _ON_CONNECT:
-        connection.execute(pragma)
-
-
-def _begin_immediate_if_writing(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once when another process has written between,
-    # however long the busy time-out: so a writer takes the lock at the start.
-    if connection.get_execution_options().get(_WRITE):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

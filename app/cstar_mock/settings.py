@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     port: int = Field(27827, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     database: str = Field(
         IN_MEMORY,
-        description="Where the rows are: `sqlite://` (in memory), `sqlite:///FILE` or `postgresql://…`.",
+        description="Where the rows are: `sqlite://` (temporary), `sqlite:///FILE` or `postgresql://…`.",
     )
     database_pool_size: int = Field(
         10, ge=1, le=1000, description="PostgreSQL: connections of each worker, and threads that work on them."
