@@ -88,6 +88,18 @@ MOST_RECIPE_ROWS = 10_000_000
 MOST_FIGURE = 100_000
 """The largest figure that rows are constructed for: all of them are in memory at once."""
 
+LARGEST_INTEGER = 2**53
+"""The largest whole number in a count that has no smaller bound; JavaScript has no larger exact ones."""
+
+LONGEST_TIME = 100
+"""Characters of an instant, a relative time or a length of time."""
+
+EARLIEST_CLOCK_YEAR = 100
+"""First year that a team's clock can show: periods, recipes and answers reach back from it."""
+
+LATEST_CLOCK_YEAR = 9_899
+"""Last year that a team's clock, or real time plus its advances, can show: windows and rules reach ahead of it."""
+
 LARGEST_RATE_LIMIT = 1_000_000_000
 """Requests in a rate-limit window."""
 
@@ -102,6 +114,9 @@ LONGEST_RECIPE_DAYS = 3_653
 
 DEEPEST_YAML = 100
 """Levels of nesting in a data set file."""
+
+LONGEST_YAML_NUMBER = 1_000
+"""Characters of a number in a data set file."""
 
 MOST_YAML_NODES = 20_000_000
 """Values in a data set file, each alias counted with all that it repeats."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from cstar_mock import bounds
+from cstar_mock.values import quoted
+
 Instant: TypeAlias = int
 """Microseconds since 1970-01-01T00:00:00Z."""
 
@@ -29,10 +32,15 @@ LATEST: Instant = 253_402_300_799 * SECOND
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_EARLIEST_NOW = (datetime(bounds.EARLIEST_CLOCK_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LATEST_NOW = (datetime(bounds.LATEST_CLOCK_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)")
-_ISO_DURATION = re.compile(r"P(?:(\d{1,6})W|(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?)")
-_LENGTH = re.compile(r"(\d{1,9})([smhdw])")
+_RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)", re.ASCII)
+_ISO_DURATION = re.compile(
+    r"P(?:(\d{1,6})W|(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?)", re.ASCII
+)
+_LENGTH = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +88,11 @@ def parse_instant(text: str) -> Instant:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not an ISO 8601 date and time such as 2025-12-10T14:30:00Z") from None
+        raise ValueError(f"{quoted(text)} is not an ISO 8601 date and time such as 2025-12-10T14:30:00Z") from None
+    if _DATE.fullmatch(text):
+        raise ValueError(f"{text!r} is a date without a time; write {text}T00:00:00Z")
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no UTC offset; end it with Z")
+        raise ValueError(f"{quoted(text)} has no UTC offset; end it with Z")
     return checked_instant((moment - _EPOCH) // _MICROSECOND)
 
 
@@ -97,6 +107,29 @@ def checked_instant(instant: Instant) -> Instant:
     return instant
 
 
+def parse_clock(text: str) -> Instant:
+    """Read an instant that a team's clock can be set to.
+
+    Raises:
+        ValueError: the text is no instant, or the clock can't be set to it.
+    """
+    return checked_now(parse_instant(text))
+
+
+def checked_now(instant: Instant) -> Instant:
+    """Return the instant if a team's clock can show it.
+
+    Periods, recipes and answers reach back from the clock, and windows and rules reach ahead of it: all of that has to
+    stay inside the years that can be written.
+
+    Raises:
+        ValueError: it lies outside the years that a clock can show.
+    """
+    if not _EARLIEST_NOW <= instant < _LATEST_NOW:
+        raise ValueError(f"a clock shows the years {bounds.EARLIEST_CLOCK_YEAR} to {bounds.LATEST_CLOCK_YEAR}")
+    return instant
+
+
 def parse_moment(text: str, now: Instant) -> Instant:
     """Read an instant that may be relative to `now`: `now`, `-3d`, `-1h30m`, `+2w`, or ISO 8601.
 
@@ -108,7 +141,7 @@ def parse_moment(text: str, now: Instant) -> Instant:
     relative = _RELATIVE.fullmatch(text)
     if relative is None:
         if text[:1] in "+-":
-            raise ValueError(f"{text!r} is not a relative time such as -3d, -1h30m or +2w (units s m h d w)")
+            raise ValueError(f"{quoted(text)} is not a relative time such as -3d, -1h30m or +2w (units s m h d w)")
         return parse_instant(text)
     length = parse_length(relative[2])
     return checked_instant(now + length if relative[1] == "+" else now - length)
@@ -122,7 +155,7 @@ def parse_iso_duration(text: str) -> Duration:
     """
     found = _ISO_DURATION.fullmatch(text)
     if found is None or not any(found.groups()) or text.endswith("T"):
-        raise ValueError(f"{text!r} is not an ISO 8601 duration such as PT1H, P7D or P1DT12H")
+        raise ValueError(f"{quoted(text)} is not an ISO 8601 duration such as PT1H, P7D or P1DT12H")
     units = (7 * DAY, DAY, HOUR, MINUTE, SECOND)
     return sum(int(number or 0) * unit for number, unit in zip(found.groups(), units, strict=True))
 
@@ -135,5 +168,5 @@ def parse_length(text: str) -> Duration:
     """
     parts = _LENGTH.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is not a length of time such as 90s, 5m, 1h30m or 7d")
+        raise ValueError(f"{quoted(text)} is not a length of time such as 90s, 5m, 1h30m or 7d")
     return sum(int(number) * _UNITS[unit] for number, unit in parts)

@@ -20,7 +20,7 @@ from cstar_mock.api.analytics.periods import Period
 from cstar_mock.clock import Instant
 from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
 from cstar_mock.models import Environment, KeyType
-from cstar_mock.values import WHOLE, Number
+from cstar_mock.values import WHOLE, Json, Number, Text
 
 DEFAULT_RETRY_AFTER = 1
 """Seconds in `Retry-After` where a rule does not say: short, as a test waits for it."""
@@ -106,7 +106,7 @@ class Match(_Part):
     key_type: KeyType | None = None
     environment: Environment | None = None
     period: Period | None = Field(None, description="The period asked for; an overview without one asks for week.")
-    key: str | None = Field(None, max_length=100, description="The name of one key.")
+    key: Annotated[Text, Field(max_length=100)] | None = Field(None, description="The name of one key.")
 
 
 _BODILESS = {204, 205, 304}
@@ -139,20 +139,20 @@ class FaultRule(_Part):
     id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     match: Match = Match()
     status: Status | None = Field(None, description="A documented error by its name, or any status.")
-    body: JsonValue = Field(None, description="The body to answer with; by default the documented one of the status.")
+    body: Json = Field(None, description="The body to answer with; by default the documented one of the status.")
     retry_after: Annotated[int, Field(ge=1, le=86_400), WHOLE] | None = Field(
         None, description="Seconds in `Retry-After`; 429 and 503 have 1 by default."
     )
     delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
     fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
     probability: Annotated[Number, Field(ge=0, le=1)] = 1
-    seed: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE] = Field(
+    seed: Annotated[int, Field(ge=-bounds.LARGEST_SEED, le=bounds.LARGEST_SEED), WHOLE] = Field(
         0, description="What decides which requests fail, and how long delays are."
     )
-    succeed_first: Annotated[int, Field(ge=0), WHOLE] = Field(
+    succeed_first: Annotated[int, Field(ge=0, le=bounds.LARGEST_INTEGER), WHOLE] = Field(
         0, description="How many matching requests pass at first."
     )
-    fail_request_count: Annotated[int, Field(ge=1, le=2**53), WHOLE] | None = Field(
+    fail_request_count: Annotated[int, Field(ge=1, le=bounds.LARGEST_INTEGER), WHOLE] | None = Field(
         None, description="How many requests fail before the rule is spent."
     )
     time_to_live: TimeToLive | None = Field(

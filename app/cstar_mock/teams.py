@@ -87,10 +87,12 @@ def advance(connection: Connection, team: str, by: Duration) -> TeamClock:
 
     Raises:
         UnknownName: there is no such team.
-        ValueError: the clock would leave the years that ISO 8601 can write.
+        ValueError: the clock, or real time plus its advances, would leave the years that a clock can show.
     """
     state = lock(connection, team)
-    clock.checked_instant(state.clock.now() + by)
+    # Real time plus all advances counts too: a clock that is frozen in the past can be advanced again and again.
+    for instant in (state.clock.now(), clock.real_now() + state.clock.advanced):
+        clock.checked_now(instant + by)
     now = state.clock
     return _set_clock(
         connection,

@@ -145,3 +145,33 @@ def test_what_no_clock_can_do_is_refused(team: Team, status: int, body: Any, fie
     problem = team.refused(status, "PUT", "/clock", body)
     assert field in [error["field"] for error in problem["errors"]]
     assert team.call("GET", "/clock") == before
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_advances_that_add_up_to_the_end_of_the_years_are_refused_and_change_nothing(team: Team, frozen: bool) -> None:
+    """A rule's healing and the windows of limits run on real time plus all advances, wherever the clock is."""
+    for _ in range(2):
+        team.call("PUT", "/clock", {"action": "reset"})
+        if frozen:
+            team.freeze("2025-12-10T14:30:00Z")
+        team.advance("P999999D")
+    team.call("PUT", "/clock", {"action": "reset"})
+    before = team.call("GET", "")
+    problem = team.refused(409, "PUT", "/clock", {"action": "advance", "by": "P999999D"})
+    assert problem["errors"] == [{"field": "by", "message": "a clock shows the years 100 to 9899"}]
+    assert team.call("GET", "") == before
+    team.call("POST", "/faults", {"status": 429, "timeToLive": 31_536_000})
+    assert team.get().status_code == 429
+    assert team.get("overview?period=year").status_code == 429
+
+
+def test_everything_works_at_both_ends_of_a_clocks_years(control: Control) -> None:
+    for year in (100, 9899):
+        answers = {"agents": [{"name": "A", "ticketsResolved": 2, "avgResponseTime": 5_000_000}]}
+        team = control.team(clock=f"{year:04}-01-01T00:00:00Z", answers=answers)
+        team.call("POST", "/faults", {"status": 429, "timeToLive": 31_536_000, "match": {"endpoint": "whoami"}})
+        team.call("POST", "/keys", {"expiresAt": "+5000w"})
+        assert team.data("overview?period=year")["tickets"]["open"] == 0
+        assert team.data("agents")[0]["avgResponseTime"] == 5_000_000
+        for path in ("/clock", "/explain/overview?period=year", "/keys", "/faults", "/tickets"):
+            team.call("GET", path)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
 from cstar_mock.api.remembered import Remembered
-from cstar_mock.datasets.format import Count, Figure, Minutes, Recipe, TeamRateLimits
+from cstar_mock.datasets.format import Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.faults import FaultRule
@@ -34,6 +34,9 @@ def accepts(model: Any, value: Any) -> bool:
         (Minutes, lambda n: n, bounds.LONGEST_RESPONSE_MINUTES),
         (Recipe, lambda n: {"tickets": 1, "since": "-1d", "seed": n}, bounds.LARGEST_SEED),
         (TeamRateLimits, lambda n: {"secret": n}, bounds.LARGEST_RATE_LIMIT),
+        (MagicKey, lambda n: {"key": "sk_live_bounded", "rateLimit": n}, bounds.LARGEST_RATE_LIMIT),
+        (FaultRule, lambda n: {"status": 429, "succeedFirst": n}, bounds.LARGEST_INTEGER),
+        (Fixed, lambda n: "2025-12-10T14:30:00." + "0" * (n - 21) + "Z", bounds.LONGEST_TIME),
         (FaultRule, lambda n: {"delay": {"type": "fixed", "milliseconds": n}}, bounds.LONGEST_DELAY_MS),
     ],
 )

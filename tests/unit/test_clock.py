@@ -40,7 +40,8 @@ def test_moments_are_absolute_or_relative(text: str, expected: int) -> None:
     ("text", "reason"),
     [
         ("yesterday", "ISO 8601"),
-        ("2025-12-10", "no UTC offset"),
+        ("2025-12-10", "write 2025-12-10T00:00:00Z"),
+        ("-٣d", "relative time"),
         ("2025-12-10T14:30:00", "no UTC offset"),
         ("-3", "relative time"),
         ("-3y", "relative time"),
@@ -51,6 +52,23 @@ def test_moments_are_absolute_or_relative(text: str, expected: int) -> None:
 def test_other_text_is_refused_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         clock.parse_moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "works"),
+    [
+        ("0099-12-31T23:59:59Z", False),
+        ("0100-01-01T00:00:00Z", True),
+        ("9899-12-31T23:59:59.999999Z", True),
+        ("9900-01-01T00:00:00Z", False),
+    ],
+)
+def test_a_clock_stays_a_century_away_from_the_ends_of_the_years(text: str, works: bool) -> None:
+    if works:
+        assert clock.parse_clock(text) == clock.parse_instant(text)
+    else:
+        with pytest.raises(ValueError, match="the years 100 to 9899"):
+            clock.parse_clock(text)
 
 
 @pytest.mark.parametrize(

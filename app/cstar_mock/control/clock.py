@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
 
-from cstar_mock import clock, teams
-from cstar_mock.clock import SECOND, TeamClock, parse_instant, parse_iso_duration
+from cstar_mock import bounds, clock, teams
+from cstar_mock.clock import SECOND, TeamClock, parse_clock, parse_iso_duration
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Fixed
+from cstar_mock.values import Text
 
 router = APIRouter(tags=["Clock"])
 
@@ -21,8 +22,11 @@ def _a_duration(text: str) -> str:
 
 
 IsoDuration = Annotated[
-    str,
-    Field(json_schema_extra={"pattern": r"^P(?!$)(\d{1,5}W|(\d{1,6}D)?(T(?!$)(\d{1,6}H)?(\d{1,7}M)?(\d{1,9}S)?)?)$"}),
+    Text,
+    Field(
+        max_length=bounds.LONGEST_TIME,
+        json_schema_extra={"pattern": r"^P(?!$)(\d{1,5}W|(\d{1,6}D)?(T(?!$)(\d{1,6}H)?(\d{1,7}M)?(\d{1,9}S)?)?)$"},
+    ),
     AfterValidator(_a_duration),
 ]
 
@@ -76,7 +80,7 @@ async def put(
 
 def _act(connection: Any, team: str, body: Freeze | Advance | Reset) -> TeamClock:
     if isinstance(body, Freeze):
-        return teams.freeze(connection, team, None if body.instant is None else parse_instant(body.instant))
+        return teams.freeze(connection, team, None if body.instant is None else parse_clock(body.instant))
     if isinstance(body, Reset):
         return teams.run_in_real_time(connection, team)
     try:

@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from cstar_mock.api.dependencies import Services, services_of
 from cstar_mock.models import Environment
+from cstar_mock.values import Text
 
 
 class Body(BaseModel):
@@ -22,7 +23,9 @@ class Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-TeamName = Annotated[str, Path(min_length=1, max_length=100, description="The team's id or slug.")]
+TeamName = Annotated[Text, Path(min_length=1, max_length=100, description="The team's id or slug.")]
+NamedId = Annotated[Text, Path(min_length=1, max_length=100)]
+"""The id of a key, a fault rule or a request."""
 InEnvironment = Annotated[Environment, Query(description="Which of the team's two sets of data.")]
 Owned = Annotated[Services, Depends(services_of)]
 """What the application owns."""

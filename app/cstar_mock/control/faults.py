@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cstar_mock import bounds, clock, teams
 from cstar_mock.api.dependencies import Services
-from cstar_mock.control.dependencies import Answer, Owned, TeamName
+from cstar_mock.control.dependencies import Answer, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.faults import ActiveRule, FaultRule
 from cstar_mock.teams import TeamState
@@ -91,7 +91,7 @@ async def delete_all(owned: Owned, team: TeamName) -> Response:
     operation_id="deleteFault",
     responses=described(HTTPStatus.NOT_FOUND),
 )
-async def delete(owned: Owned, team: TeamName, id: str) -> Response:  # noqa: A002
+async def delete(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa: A002
     """Remove one rule."""
     state = await owned.database.write(teams.remove_fault, team, id)
     await owned.state.fault_counts.forget(state.id, id)

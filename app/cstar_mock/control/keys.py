@@ -7,11 +7,11 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from cstar_mock import bounds, clock, keys, teams
-from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
+from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Moment
 from cstar_mock.keys import ListedKey, UnknownName
-from cstar_mock.values import WHOLE
+from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Keys"])
 
@@ -22,7 +22,7 @@ class NewKey(Body):
     """A further key."""
 
     prefix: Prefix = "sk_test"
-    name: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+    name: Annotated[Text, Field(min_length=1, max_length=100)] | None = Field(
         None, description="What fault rules call it."
     )
     rate_limit: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
@@ -75,7 +75,7 @@ async def list_(owned: Owned, team: TeamName) -> KeyList:
 @router.delete(
     "/teams/{team}/keys/{id}", status_code=204, operation_id="revokeKey", responses=described(HTTPStatus.NOT_FOUND)
 )
-async def revoke(owned: Owned, team: TeamName, id: str) -> Response:  # noqa: A002
+async def revoke(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa: A002
     """Revoke a key; a reset of the team makes those valid again that it began with."""
     await owned.database.write(_revoke, team, id)
     return Response(status_code=204)

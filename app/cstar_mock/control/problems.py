@@ -62,11 +62,15 @@ def problem(status: HTTPStatus, detail: str, errors: Sequence[tuple[str, str]] =
     details = ProblemDetails(
         title=status.phrase,
         status=status,
-        # What was sent is quoted, and may hold a key by mistake.
-        detail=redacted(detail),
-        errors=[FieldProblem(field=redacted(field), message=redacted(message)) for field, message in errors],
+        detail=_shown(detail),
+        errors=[FieldProblem(field=_shown(field), message=_shown(message)) for field, message in errors],
     )
     return JSONResponse(details.model_dump(), status, media_type=MEDIA_TYPE)
+
+
+def _shown(text: str) -> str:
+    """Return a text that quotes a request as it can be sent: keys are redacted, lone surrogates escaped."""
+    return redacted(text).encode(errors="backslashreplace").decode()
 
 
 def install(app: FastAPI) -> None:

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from cstar_mock import teams
 from cstar_mock.api.dependencies import Services
-from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
+from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.faults import Endpoint
 from cstar_mock.journal import UNMATCHED, Entry
 from cstar_mock.keys import UnknownName
 from cstar_mock.models import Environment, KeyType
-from cstar_mock.values import WHOLE
+from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Requests"])
 
@@ -80,15 +80,15 @@ class Count(Answer):
 class Criteria(Body):
     """What a request must be like; what is left out is as it likes."""
 
-    method: str | None = None
-    path: str | None = None
+    method: Text | None = None
+    path: Text | None = None
     endpoint: Endpoint | None = None
-    query: str | None = Field(None, description="The query string as it was sent.")
+    query: Text | None = Field(None, description="The query string as it was sent.")
     key_type: KeyType | None = None
     environment: Environment | None = None
     status: Annotated[int, Field(ge=0, le=599), WHOLE] | None = None
-    code: str | None = None
-    fault: str | None = None
+    code: Text | None = None
+    fault: Text | None = None
 
     def matches(self, entry: Entry) -> bool:
         """Whether a request is like this."""
@@ -147,7 +147,7 @@ async def find(owned: Owned, team: TeamName, criteria: Criteria, limit: Limit = 
 
 
 @router.get("/teams/{team}/requests/{id}", operation_id="getRequest", responses=described(HTTPStatus.NOT_FOUND))
-async def get(owned: Owned, team: TeamName, id: str) -> RecordedRequest:  # noqa: A002
+async def get(owned: Owned, team: TeamName, id: NamedId) -> RecordedRequest:  # noqa: A002
     """Look one request up by its id, which stood in `X-Request-Id`."""
     found = [entry for entry in await _entries(owned, team) if entry.id == id]
     if not found:

@@ -18,7 +18,7 @@ from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket, TicketStatus
 from cstar_mock.rows import Row
-from cstar_mock.values import WHOLE
+from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Rows"])
 
@@ -295,7 +295,7 @@ def _page(kind: _Kind) -> type[BaseModel]:
 def _filters(kind: _Kind) -> type[BaseModel]:
     """Return the query parameters of a list: the environment, the page, and columns to be equal to."""
     columns: dict[str, Any] = {
-        column: (_OF_COLUMN.get(column, str | None), Field(None, description="Only those that have this value."))
+        column: (_OF_COLUMN.get(column, Text | None), Field(None, description="Only those that have this value."))
         for column in kind.filters
     }
     return create_model(

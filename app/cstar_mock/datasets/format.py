@@ -6,6 +6,7 @@ holds explicit rows, recipes, or answers (see `answers` and `generate`).
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,9 +26,12 @@ from cstar_mock.api.analytics.periods import DEFAULT, Period
 from cstar_mock.datasets.problems import DatasetError, Problem, problems_of
 from cstar_mock.faults import FaultRule
 from cstar_mock.models import KEY_PREFIXES, TicketStatus
-from cstar_mock.values import WHOLE, Exact, Flag, Number
+from cstar_mock.values import WHOLE, Exact, Flag, Number, Text
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
+
+
+_Time = Annotated[Text, Field(max_length=bounds.LONGEST_TIME)]
 
 
 def _checked(parse: Any) -> AfterValidator:
@@ -39,7 +43,7 @@ def _checked(parse: Any) -> AfterValidator:
 
 
 Moment = Annotated[
-    str,
+    _Time,
     _checked(lambda text: clock.parse_moment(text, clock.DAY * 20_000)),
     Field(
         description="ISO 8601 with an offset, `now`, or relative to the team's clock: `-3d`, `-1h30m`.",
@@ -53,12 +57,12 @@ Moment = Annotated[
     ),
 ]
 Fixed = Annotated[
-    str,
-    _checked(clock.parse_instant),
+    _Time,
+    _checked(clock.parse_clock),
     Field(description="ISO 8601 with an offset: 2025-12-10T14:30:00Z.", json_schema_extra={"format": "date-time"}),
 ]
 Length = Annotated[
-    str,
+    _Time,
     _checked(clock.parse_length),
     Field(
         description="A length of time: `90s`, `1h30m`, `7d`.",
@@ -66,7 +70,7 @@ Length = Annotated[
     ),
 ]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Count = Annotated[int, Field(ge=0, le=bounds.MOST_RECIPE_ROWS), WHOLE]
 Figure = Annotated[int, Field(ge=0, le=bounds.MOST_FIGURE), WHOLE]
@@ -283,7 +287,7 @@ class MagicKey(_Part):
     key: Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[sp]k_(live|test)_[A-Za-z0-9_-]+$")]
     expires_at: Moment | None = None
     revoked: Flag = False
-    rate_limit: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+    rate_limit: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
         None, description="Its own limit, in requests a window."
     )
 
@@ -346,16 +350,8 @@ class Dataset(_Part):
     """A data set: one file, one or more teams."""
 
     dataset: Slug
-    description: str = ""
+    description: Text = ""
     teams: Annotated[tuple[TeamData, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _slugs_differ(self) -> Self:
-        slugs = [team.slug for team in self.teams]
-        for slug in slugs:
-            if slugs.count(slug) > 1:
-                raise ValueError(f"the slug {slug!r} stands there twice")
-        return self
 
 
 def json_schema() -> dict[str, Any]:
@@ -376,6 +372,17 @@ def parse(content: object) -> Dataset:
     if not isinstance(content, dict):
         raise DatasetError([Problem((), "a data set is a mapping with the keys 'dataset' and 'teams'")])
     try:
-        return Dataset.model_validate(content)
+        dataset = Dataset.model_validate(content)
     except ValidationError as error:
         raise DatasetError(problems_of(error.errors())) from None
+    if repeated := list(_repeated_slugs(dataset)):
+        raise DatasetError(repeated)
+    return dataset
+
+
+def _repeated_slugs(dataset: Dataset) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, team in enumerate(dataset.teams):
+        if team.slug in seen:
+            yield Problem(("teams", index, "slug"), f"the slug {team.slug!r} stands there twice")
+        seen.add(team.slug)

@@ -10,7 +10,7 @@ from itertools import accumulate
 from random import Random
 
 from cstar_mock import bounds, ids
-from cstar_mock.clock import DAY, HOUR, Duration, Instant, parse_length, parse_moment
+from cstar_mock.clock import DAY, HOUR, Duration, Instant, checked_instant, parse_length, parse_moment
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import Recipe, Spread
 from cstar_mock.datasets.problems import DatasetError, Problem
@@ -46,13 +46,17 @@ def generate(recipe: Recipe, now: Instant, numbers: Numbers = Numbers()) -> Iter
     """Yield the recipe's rows in chunks: members and customers first, then tickets from the oldest on.
 
     Raises:
-        DatasetError: the recipe begins after it ends, or covers more than ten years.
+        DatasetError: the recipe begins after it ends or too near to year 1, or covers more than ten years.
     """
     since, until = parse_moment(recipe.since, now), parse_moment(recipe.until, now)
     if since >= until:
         raise DatasetError([Problem(("since",), "must be before 'until'")])
     if until - since > bounds.LONGEST_RECIPE_DAYS * DAY:
         raise DatasetError([Problem(("since",), "a recipe covers ten years at most")])
+    try:
+        checked_instant(since - _CUSTOMERS_BEFORE)
+    except ValueError as error:
+        raise DatasetError([Problem(("since",), f"members join a year earlier: {error}")]) from None
     random = Random(f"cstar-mock/{recipe.seed}")  # noqa: S311  (not for secrets)
     members = _members(recipe, since, numbers.members)
     yield Rows(members=members)
@@ -148,7 +152,8 @@ class _Desk:
         if recipe.status is not None:
             status = recipe.status
             is_resolved = status is _RESOLVED or (status is _CLOSED and is_resolved)
-            resolved_at = min(resolved_at, now)
+            # Not after now; but a ticket of the future, which no figure counts yet, is resolved when it is created.
+            resolved_at = max(created_at, min(resolved_at, now))
         elif is_resolved:
             status = _CLOSED if random() < 0.3 else _RESOLVED  # noqa: PLR2004
         elif resolved_at <= now:
@@ -177,7 +182,7 @@ class _Desk:
                     "ticket_id": id_,
                     "score": 1 + bisect_right(self.scores, random() * self.scores[-1], hi=4),
                     # Over what there is of a day: else, thousands of a large set would answer at one instant, now.
-                    "submitted_at": resolved_at + int(random() * min(DAY, now - resolved_at)),
+                    "submitted_at": resolved_at + int(random() * min(DAY, max(0, now - resolved_at))),
                 }
             )
 

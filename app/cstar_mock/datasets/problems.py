@@ -1,13 +1,31 @@
 """What is wrong with a data set, and where: every problem with the way to its field."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from cstar_mock.values import quoted
+
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""
 
+_FIELD = re.compile(r"[\w-]{1,100}")
 _NO_OBJECT = "must be an object"
+_IN_OUR_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no known field",
+    "model_attributes_type": _NO_OBJECT,
+    "model_type": _NO_OBJECT,
+    "dict_type": _NO_OBJECT,
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text: put it in quotes",
+    "string_unicode": "text can't contain a lone surrogate",
+    "bool_type": "must be true or false",
+    "invalid_key": "a key must be text",
+}
+"""Sentences for pydantic's types of errors whose own sentences speak Python."""
 _BRANCHES = frozenset(
     ("decimal", "int", "str", "fixed", "uniform", "lognormal", "freeze", "advance", "reset")
 )  # fmt: skip
@@ -30,7 +48,7 @@ class Problem:
         """The location as people write it: `teams[0].live.tickets[3].resolvedAt`."""
         path = ""
         for part in self.location:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}"
+            path += f"[{part}]" if isinstance(part, int) else f".{part if _FIELD.fullmatch(part) else quoted(part)}"
         return path.removeprefix(".")
 
     def __str__(self) -> str:
@@ -59,19 +77,22 @@ def problems_of(errors: Iterable[Any]) -> list[Problem]:
     """Return pydantic's findings in our words."""
     problems: dict[Location, Problem] = {}
     for found in errors:
-        before = (None, *found["loc"])
-        location = tuple(
-            part
-            for part, parent in zip(found["loc"], before, strict=False)
-            if parent == "magicKeys" or not _is_branch(part)  # a magic key's name is the user's
-        )
+        location = _location(found)
         if location not in problems or _is_of_the_other_shape(problems[location], found["input"]):
-            problems[location] = Problem(
-                location, _sentence(found["msg"], found["type"], found["input"]), _contradicts(found)
-            )
+            problems[location] = Problem(location, _sentence(found), _contradicts(found))
     # A list whose items are refused is also said to be too short, or to be no object; the items say it better.
     wholes = {location[:length] for location in problems for length in range(len(location))}
     return [problem for location, problem in problems.items() if location not in wholes]
+
+
+def _location(found: Any) -> Location:
+    way: Location = found["loc"]
+    # An unknown field may have any name, also one that a branch of a union has.
+    named = way[-1:] if found["type"] == "extra_forbidden" else ()
+    way = way[: len(way) - len(named)]
+    parts = zip(way, (None, *way), strict=False)
+    # A magic key's name is the user's.
+    return (*(part for part, parent in parts if parent == "magicKeys" or not _is_branch(part)), *named)
 
 
 def _contradicts(found: Any) -> bool:
@@ -89,14 +110,16 @@ def _is_branch(part: str | int) -> bool:
     return isinstance(part, str) and (not part.replace("_", "").isalnum() or part[:1].isupper() or part in _BRANCHES)
 
 
-def _sentence(message: str, kind: str, value: object) -> str:
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        return "is no known field"
-    if kind in {"model_attributes_type", "model_type", "dict_type"}:
-        return _NO_OBJECT
-    message = message.removeprefix("Value error, ")
+def _sentence(found: Any) -> str:
+    kind, value = found["type"], found["input"]
+    message: str = _IN_OUR_WORDS.get(kind, found["msg"].removeprefix("Value error, "))
+    if kind in {"too_short", "too_long"}:
+        least_or_most, bound = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
+        number = found["ctx"][bound]
+        return f"must have at {least_or_most} {number:,} item{'' if number == 1 else 's'}"
+    if kind in {"missing", "extra_forbidden"} or message == _NO_OBJECT:
+        return message
     if isinstance(value, str | int | float) and repr(value) not in message:
-        message = f"{str(value)[:80]!r} is not allowed: {message[:1].lower()}{message[1:]}"
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        message = f"{quoted(shown)} is not allowed: {message[:1].lower()}{message[1:]}"
     return message
