@@ -335,7 +335,7 @@ def check_database(rebuild: bool, database: str) -> None:
         if differences:
             raise click.ClickException(f"the schema differs from what this version expects: {'; '.join(differences)}")
         if rebuild:
-            store.write_now(rollups.rebuild)
+            store.write_now(migrate.rebuild_rollups)
         elif wrong := store.read_now(rollups.differences):
             raise click.ClickException(f"{'; '.join(wrong)}: run `cstar-mock db check --rebuild`")
         done = "were computed anew" if rebuild else "are what the rows add up to"
@@ -394,20 +394,20 @@ def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
     from cstar_mock.database import SchemaOutdated
     from cstar_mock.errors import StateUnavailable, StoreUnavailable
-    from cstar_mock.keys import UnknownName
     from cstar_mock.process import NotStarted
     from cstar_mock.server import CannotListen
+    from cstar_mock.store_errors import StoreConflict
+    from cstar_mock.teams import UnknownName
 
     if isinstance(error, SchemaOutdated):
         return f"{error}: run `cstar-mock db upgrade`"
     if isinstance(error, StoreUnavailable):
-        reason = str(getattr(error.__cause__, "orig", "")).strip().splitlines() or ["no answer"]
-        return f"the database can't be reached: {reason[0]}"
+        return f"the database {error.problem}: {error.reason}"
     if isinstance(error, StateUnavailable):
-        return f"the shared state can't be reached: {error.__cause__}"
+        return f"{error.sentence}: {error.reason}"
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return _EXTRAS[error.name]
-    if isinstance(error, ValueError | OSError | CannotListen | NotStarted | UnknownName):
+    if isinstance(error, ValueError | OSError | CannotListen | NotStarted | StoreConflict | UnknownName):
         return str(error)
     return None
 

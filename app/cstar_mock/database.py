@@ -7,7 +7,7 @@ PostgreSQL all work runs in one of as many threads as there are connections. Cal
 
 import asyncio
 import os
-import select
+import random
 import socket
 import sqlite3
 import threading
@@ -22,20 +22,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, InvalidatePoolError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
-from cstar_mock import sqlite
+from cstar_mock import postgresql, sqlite, store_errors
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.models import Base
+from cstar_mock.sqlite_file import File
 
 SCHEMA_REVISION = "0003"
 """The newest migration; a test compares it with `migrations/`."""
 
-_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
-_NO_DATABASE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
-_GRACE_SECONDS = 1
-"""How much longer than a statement may take we wait for the engine to say that it took too long."""
+_PAUSES = (0.01, 0.05, 0.2)
+"""Seconds before a transaction that met a deadlock, or another client's write, is run again; about half at random."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,30 +73,42 @@ class Database:
         self.observe: Callable[[str, float], None] | None = None
         self.embedded = self.url.get_backend_name() == "sqlite"
         self._closing = threading.Event()
+        self._connections: WeakSet[Any] = WeakSet()
+        self._file = File(self.url.database or "") if self.embedded and not sqlite.is_private(self.url) else None
         if self.embedded:
-            self.engine = sqlite.create(self.url, self._closing.is_set)
+            self.engine = sqlite.create(self.url, self._closing.is_set, self._file)
             self._writer: Engine = self.engine.execution_options(**{sqlite.BEGIN: "BEGIN IMMEDIATE"})
             self._snapshots: Engine = self.engine.execution_options(**{sqlite.BEGIN: "BEGIN"})
         else:
-            self.engine = create_engine(
-                self.url,
-                pool_size=self.limits.pool_size,
-                max_overflow=0,
-                pool_timeout=self.limits.pool_timeout,
-                connect_args=_connect_args(self.limits, str(self.url.query.get("options", ""))),
-            )
-            if self.limits.statement_timeout is not None:
-                event.listen(self.engine, "do_connect", partial(_connect_impatiently, self.limits.statement_timeout))
-            event.listen(self.engine, "connect", lambda driver, _record: self._connections.add(driver))
-            event.listen(self.engine, "checkout", _refuse_if_closed)
-            self._writer = self.engine
+            self.engine = self._postgresql_engine()
+            # What is read after the team's lock is what the last writer committed, whatever the database's default is.
+            self._writer = self.engine.execution_options(isolation_level="READ COMMITTED")
             self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             # A statement is a transaction of its own, which spares two of three round trips; on SQLite it is anyway.
             self._committed = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._connections: WeakSet[Any] = WeakSet()
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._reader: Connection | None = None
         self._writes = 0
+
+    def _postgresql_engine(self) -> Engine:
+        url, options = postgresql.split_options(self.url)
+        limits, statement_timeout = self.limits, self.limits.statement_timeout
+        server_options = str(url.query.get("options", ""))
+        engine = create_engine(
+            url,
+            pool_size=limits.pool_size,
+            max_overflow=0,
+            pool_timeout=limits.pool_timeout,
+            hide_parameters=True,
+            connect_args=options | postgresql.connect_args(limits.connect_timeout, statement_timeout, server_options),
+        )
+        if statement_timeout is not None:
+            event.listen(engine, "do_connect", partial(postgresql.connect_impatiently, statement_timeout))
+        if not options:
+            event.listen(engine, "connect", postgresql.prepare_nothing_behind_a_pooler)
+        event.listen(engine, "connect", lambda driver, _record: self._connections.add(driver))
+        event.listen(engine, "checkout", postgresql.refuse_if_closed)
+        return engine
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that reads a few rows, and return its result.
@@ -125,7 +135,9 @@ class Database:
         """Run work in one transaction, committed if it returns and rolled back if it raises.
 
         Raises:
-            StoreUnavailable: the database can't be reached; on SQLite, another process writes for too long.
+            StoreConflict: a constraint forbids it.
+            StoreUnavailable: the database can't be reached, or refuses the write; on SQLite, another process writes for
+                too long.
         """
         asked = time.monotonic()
         return await self._in_thread("write", lambda: self._write_since(asked, work, *args, **kwargs))
@@ -178,6 +190,8 @@ class Database:
             if not self.embedded:
                 with self._committed.connect() as connection:
                     return work(connection, *args, **kwargs)
+            if self._file is not None:
+                self._file.check_now_and_then()
             # One connection is kept for reading: no transaction is open on it between two statements, so it always
             # sees what was last committed, and taking one from the pool would cost more than most statements do.
             return work(self._reading(), *args, **kwargs)
@@ -206,25 +220,47 @@ class Database:
     def _write(
         self, asked: float, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        pauses = iter(_PAUSES)
+        with _engine_errors():
+            while True:
+                try:
+                    return self._write_once(asked, lambda connection: work(connection, *args, **kwargs))
+                except SQLAlchemyError as error:
+                    pause = next(pauses, None) if store_errors.is_transient(error) else None
+                    if pause is None:
+                        raise
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (so that two do not meet again)
+
+    def _write_once(self, asked: float, work: Callable[[Connection], T]) -> T:
         try:
-            with _engine_errors(), self._writer.connect() as connection:
+            with self._writer.connect() as connection:
                 if self.embedded:
                     sqlite.wait_from(connection, asked)
                 with connection.begin():
-                    return work(connection, *args, **kwargs)
+                    result = work(connection)
+                    if self._file is not None:
+                        self._file.check()
+                    return result
         finally:
             # Before anybody is told that it is done; a reader between the commit and this is as one before the write.
             self._writes += 1
 
     def version(self) -> tuple[int, int] | None:
-        """Return what stays equal as long as nothing is written, by whomever; None if that can't be told for free."""
+        """Return a token that changes with every write by any process, or None where the engine has no cheap one.
+
+        Raises:
+            StoreUnavailable: the database can't be read.
+        """
         if not self.embedded:
             return None
-        if sqlite.is_private(self.url):
+        if self._file is None:
             return self._writes, 0
-        driver = self._reading().connection.driver_connection
-        assert driver is not None  # noqa: S101  (the connection is open)
-        return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
+        self._file.check_now_and_then()
+        try:
+            driver: Any = self._reading().connection.driver_connection
+            return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StoreUnavailable("can't be read") from error
 
     def prepare(self) -> None:
         """Make the schema of an empty embedded database, and bring one from an older version up to date.
@@ -243,7 +279,7 @@ class Database:
                 "the database has no schema yet" if revision is None else f"the schema is at {revision}"
             )
         if revision is None:
-            self.write_now(_create_schema)
+            self.write_now(_create_schema)  # or find that another process has
         else:
             from cstar_mock.migrate import upgrade  # noqa: PLC0415  (Alembic is slow to import)
 
@@ -309,6 +345,8 @@ def schema_revision(connection: Connection) -> str | None:
 
 
 def _create_schema(connection: Connection) -> None:
+    if schema_revision(connection) is not None:
+        return
     Base.metadata.create_all(connection)
     connection.execute(
         text(
@@ -321,67 +359,11 @@ def _create_schema(connection: Connection) -> None:
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Tell an engine that can't be reached from a statement that is wrong."""
+    """Translate what the engine refuses; a statement that is wrong stays what it is."""
     try:
         yield
     except SQLAlchemyError as error:
-        if _is_unreachable(error):
-            raise StoreUnavailable from error
-        raise
-
-
-def _is_unreachable(error: BaseException) -> bool:
-    return isinstance(error, _UNREACHABLE) or (
-        isinstance(error, DatabaseError)
-        and (error.connection_invalidated or getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE)
-    )
-
-
-def _connect_args(limits: Limits, options: str) -> dict[str, Any]:
-    """Return what every new connection to PostgreSQL is opened with."""
-    arguments: dict[str, Any] = {"connect_timeout": limits.connect_timeout}
-    if limits.statement_timeout is not None:
-        milliseconds = round(limits.statement_timeout * 1000)
-        # The server ends a statement that takes too long; a server that has vanished can't, and the kernel gives up.
-        arguments |= {
-            "options": f"{options} -c statement_timeout={milliseconds}".strip(),
-            "keepalives_idle": max(1, milliseconds // 2000),
-            "keepalives_interval": 1,
-            "tcp_user_timeout": milliseconds,
-        }
-    return arguments
-
-
-def _connect_impatiently(
-    statement_timeout: float, _dialect: object, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]
-) -> Any:
-    """Open a connection that gives up an engine which says nothing, and is closed then.
-
-    A server that is frozen, but whose machine still acknowledges what it is sent, never fails by itself: neither its
-    own time-out nor the kernel's ends the waiting. Whether what it was sent is done, a COMMIT above all, is not known.
-    """
-    import psycopg  # noqa: PLC0415  (an extra)
-
-    most_seconds = statement_timeout + _GRACE_SECONDS
-
-    class Impatient(psycopg.Connection[Any]):
-        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            deadline = time.monotonic() + most_seconds
-            try:
-                return super().wait(gen, interval, most_seconds if timeout is None else timeout)
-            except psycopg.OperationalError:
-                if timeout is None and time.monotonic() >= deadline:
-                    # Late answers would be taken for those of the next statement.
-                    self.close()
-                raise
-
-    return Impatient.connect(*arguments, **options)
-
-
-def _refuse_if_closed(driver: Any, _record: object, _proxy: object) -> None:
-    # An idle connection has nothing to read, unless the server has said goodbye or is gone. Asking the kernel costs no
-    # round trip, as a ping before each use would; one that is found closed takes all older ones along.
-    poll = select.poll()
-    poll.register(driver.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise InvalidatePoolError
+        meaning = store_errors.translated(error)
+        if meaning is None:
+            raise
+        raise meaning from error

@@ -237,20 +237,34 @@ class ApiError(Exception):
 
 
 class Unavailable(ApiError):
-    """Something that the server needs can't be reached, or did not answer in time.
+    """Something that the server needs can't be reached, did not answer in time, or refuses its service.
 
     Attributes:
-        what: what it is, for the log and the command line.
+        what: what it is.
+        problem: what is wrong with it, as a predicate: `is read-only`.
     """
 
     what: str
 
-    def __init__(self) -> None:
+    def __init__(self, problem: str = "can't be reached") -> None:
+        self.problem = problem
         super().__init__(SERVICE_UNAVAILABLE, **_soon())
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, for the control API and the log."""
+        return f"{self.what} {self.problem}"
+
+    @property
+    def reason(self) -> str:
+        """The first line of the engine's or the client library's own words."""
+        cause = getattr(self.__cause__, "orig", None) or self.__cause__
+        lines = str(cause or "").strip().splitlines()
+        return lines[0] if lines else "no answer"
 
 
 class StoreUnavailable(Unavailable):
-    """The database can't be reached, or did not answer in time."""
+    """The database can't be reached, did not answer in time, or refuses its service."""
 
     what = "the store"
 

@@ -5,16 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from cstar_mock import clock, ids, security
+from cstar_mock import clock, ids, security, teams
 from cstar_mock.clock import Instant, TeamClock, parse_moment
 from cstar_mock.models import KEY_PREFIXES, ApiKey, Environment, KeyType, Team
+from cstar_mock.teams import UnknownName
 
 REVOKED_FROM_THE_START: Instant = 0
 """When a key was revoked that its data set says is: a reset of the team leaves it so."""
-
-
-class UnknownName(LookupError):
-    """There is no team or key of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +53,14 @@ def create(
         UnknownName: there is no such team.
         ValueError: `expires` is no instant.
     """
-    owner = connection.execute(
-        select(Team.id, Team.clock_frozen_at, Team.clock_offset).where((Team.id == team) | (Team.slug == team))
-    ).first()
-    if owner is None:
-        raise UnknownName(f"there is no team {team!r}")
-    now = TeamClock(owner.clock_frozen_at, owner.clock_offset).now()
+    owner = teams.lock(connection, team)
     key = key or ids.new_key(prefix)
-    expires_at = None if expires is None else parse_moment(expires, now)
+    expires_at = None if expires is None else parse_moment(expires, owner.clock.now())
     connection.execute(
         insert(ApiKey).values(
             key_row(owner.id, key, clock.real_now(), name=name, rate_limit=rate_limit, expires_at=expires_at)
         )
     )
-    bump(connection, owner.id)
     return key
 
 
@@ -142,24 +133,34 @@ def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
     ]
 
 
-def revoke(connection: Connection, key_id: str) -> None:
+def revoke(connection: Connection, key_id: str, team: str | None = None) -> None:
     """Revoke a key for ever.
 
+    Args:
+        connection: the store.
+        key_id: the key's id.
+        team: the id or slug of its team; by default whichever team has the key.
+
     Raises:
-        UnknownName: there is no such key.
+        UnknownName: there is no such team, or it has no such key.
     """
+    owner = teams.lock(connection, team or _team_of(connection, key_id))
+    revoked = connection.execute(
+        update(ApiKey).where(ApiKey.team_id == owner.id, ApiKey.id == key_id).values(revoked_at=clock.real_now())
+    )
+    if not revoked.rowcount:
+        raise _unknown(key_id)
+
+
+def _team_of(connection: Connection, key_id: str) -> str:
     team_id = connection.scalar(select(ApiKey.team_id).where(ApiKey.id == key_id))
     if team_id is None:
-        raise UnknownName(f"there is no key {key_id!r}; `cstar-mock keys list` shows the ids")
-    connection.execute(
-        update(ApiKey).where(ApiKey.team_id == team_id, ApiKey.id == key_id).values(revoked_at=clock.real_now())
-    )
-    bump(connection, team_id)
+        raise _unknown(key_id)
+    return team_id
 
 
-def bump(connection: Connection, team_id: str) -> None:
-    """Let the team's revision grow, as every write to a team does."""
-    connection.execute(update(Team).where(Team.id == team_id).values(revision=Team.revision + 1))
+def _unknown(key_id: str) -> UnknownName:
+    return UnknownName(f"there is no key {key_id[:100]!r}; `cstar-mock keys list` shows the ids")
 
 
 def _prefix(key_type: str, environment: str) -> str:

@@ -5,11 +5,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-from cstar_mock import rollups, shipped
+from cstar_mock import rollups, shipped, teams
 from cstar_mock.database import Database, schema_revision
 from cstar_mock.models import Base
+
+_UPGRADE_LOCK = 0x6353746172  # "cStar"
 
 
 class SchemaUnknown(ValueError):
@@ -45,8 +47,17 @@ def config(connection: Connection) -> Config:
     return configuration
 
 
+def rebuild_rollups(connection: Connection) -> None:
+    """Compute all roll-ups anew from the rows, while nobody else writes to a team."""
+    teams.lock_all(connection)
+    rollups.rebuild(connection)
+
+
 def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Two that begin at once would both find no schema, and both create it. SQLite's writers have its one lock.
+        connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
     before = schema_revision(connection)
     command.upgrade(config(connection), "head")
     if schema_revision(connection) != before:
-        rollups.rebuild(connection)
+        rebuild_rollups(connection)

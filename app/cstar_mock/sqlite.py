@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
+from cstar_mock.sqlite_file import File
+
 BEGIN = "cstar_mock_begin"
 """The execution option that says how a connection begins a transaction; without it, each statement is its own."""
 
@@ -29,6 +31,8 @@ _READER_WAITS_MS = 100
 
 _WRITER_WAITS_SECONDS = 5
 """How long a write waits for another process to end its own, counted from when it was asked for."""
+
+_RETRY_SECONDS = 0.01
 
 _STEPS = 10_000
 """SQLite's steps between two looks at whether the database is being closed."""
@@ -49,21 +53,24 @@ def is_private(url: URL) -> bool:
     return url.database in {None, "", ":memory:"}
 
 
-def create(url: URL, is_closing: Callable[[], bool]) -> Engine:
+def create(url: URL, is_closing: Callable[[], bool], file: File | None) -> Engine:
     """Return the engine of a SQLite database.
 
     Args:
         url: of a file, or of a database in memory.
         is_closing: whether running statements are to be interrupted.
+        file: the file that the URL names; None for a database in memory.
     """
     # A statement names a parameter as often as it likes, and it is bound once.
-    options: dict[str, Any] = {"paramstyle": "named"}
-    if is_private(url):
+    options: dict[str, Any] = {"paramstyle": "named", "hide_parameters": True}
+    if file is None:
         opened = _Private(is_closing)
         options |= {"poolclass": QueuePool, "pool_size": _PRIVATE_CONNECTIONS, "max_overflow": 0}
         engine = create_engine("sqlite://", creator=opened.connection, **options)
     else:
         engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
+        event.listen(engine, "do_connect", file.open_existing)
+        event.listen(engine, "connect", file.opened)
         event.listen(engine, "connect", lambda driver, _record: _prepare(driver, is_closing, synchronous="NORMAL"))
     event.listen(engine, "begin", _begin)
     return engine
@@ -122,8 +129,22 @@ def _prepare(connection: sqlite3.Connection, is_closing: Callable[[], bool], *, 
     # The driver must not open transactions on its own: the `begin` hook decides which kind is needed.
     connection.isolation_level = None
     for pragma in (*_ON_CONNECT, f"PRAGMA synchronous = {synchronous}"):
-        connection.execute(pragma)
+        _execute_patiently(connection, pragma)
     connection.set_progress_handler(is_closing, _STEPS)
+
+
+def _execute_patiently(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute a pragma, and again while two processes switch a new file to WAL: SQLite does not wait for that."""
+    deadline = time.monotonic() + _WRITER_WAITS_SECONDS
+    while True:
+        try:
+            connection.execute(pragma)
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

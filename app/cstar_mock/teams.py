@@ -12,10 +12,11 @@ from sqlalchemy import Connection, select, update
 from cstar_mock import bounds, clock
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stored
-from cstar_mock.keys import UnknownName
 from cstar_mock.models import ApiKey, Team
 
-"""Fault rules of one team: each request that is not replayed may look at all of them."""
+
+class UnknownName(LookupError):
+    """There is no team, key, rule or request of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,21 @@ def get(connection: Connection, team: str) -> TeamState:
 
 
 def lock(connection: Connection, team: str) -> TeamState:
-    """Return a team by its id or slug, and let its revision grow: what writes to a team's rows begins with this.
+    """Lock a team by its id or slug, increment its revision, and return it. Every write to a team begins with this.
 
-    On PostgreSQL others who write to the team wait from here on, so none of them can see half of what is changed, nor
-    hold what this one waits for.
+    On PostgreSQL all other writers of the team wait from here on, so none of them sees half of the change, or holds
+    what this one waits for. The new revision invalidates everything cached from the team's rows.
 
     Raises:
-        UnknownName: there is no such team.
+        UnknownName: there is no such team, or it was deleted while this writer waited.
     """
     connection.execute(update(Team).where((Team.id == team) | (Team.slug == team)).values(revision=Team.revision + 1))
     return get(connection, team)
+
+
+def lock_all(connection: Connection) -> None:
+    """Lock all teams, and increment their revisions, as a write to all of them begins."""
+    connection.execute(update(Team).values(revision=Team.revision + 1))
 
 
 def exists(connection: Connection, team: str) -> bool:
@@ -109,7 +115,8 @@ def run_in_real_time(connection: Connection, team: str) -> TeamClock:
     Raises:
         UnknownName: there is no such team.
     """
-    return _set_clock(connection, lock(connection, team), frozen_at=None, offset=0)
+    state = lock(connection, team)
+    return _set_clock(connection, state, frozen_at=None, offset=0)
 
 
 def set_rate_limits(connection: Connection, team: str, limits: dict[str, Any] | None) -> None:

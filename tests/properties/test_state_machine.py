@@ -150,7 +150,7 @@ class ControlMachine(RuleBasedStateMachine):
                 "csat": {"totalResponses": responses},
             }
         }
-        _database.write_now(answer, self.team, "test", Answers.model_validate(figures), self.now)
+        _database.write_now(answer, self.team, "test", Answers.model_validate(figures))
         scope = Scope(self.team, "test")
         kinds: tuple[rows.RowModel, ...] = (Member, Customer, Ticket, CsatResponse)
         self.model = World(*(_database.read_now(rows.list_, scope, kind, {}, 10_000, 0)[0] for kind in kinds))

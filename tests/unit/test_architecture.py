@@ -114,14 +114,19 @@ def cycle(imports: Imports) -> list[str]:
     return next((found for module in graph if (found := visit(module, []))), [])
 
 
-@pytest.fixture(scope="module")
-def imports() -> Imports:
-    """What the modules of the package import."""
+def _sources() -> dict[str, str]:
+    """Return the sources of the package, by module name."""
     sources = {}
     for file in sorted((ROOT / "app" / PACKAGE).rglob("*.py")):
         parts = file.relative_to(ROOT / "app").with_suffix("").parts
         sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file.read_text()
-    return imports_of(sources)
+    return sources
+
+
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    """What the modules of the package import."""
+    return imports_of(_sources())
 
 
 def test_every_rule_is_about_modules_that_exist(imports: Imports) -> None:
@@ -190,3 +195,88 @@ def test_a_circle_is_found_unless_a_function_breaks_it() -> None:
 def test_a_relative_import_is_found() -> None:
     with pytest.raises(AssertionError, match="relative"):
         imports_of({"p.a": "from . import b"})
+
+
+def control_writes(sources: Mapping[str, str]) -> set[str]:
+    """Return each function that the control API hands to `database.write`, as `module.function`."""
+    return {
+        _full_name(call.args[0], module, sources)
+        for module, text in sources.items()
+        if _within(module, f"{PACKAGE}.control")
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "write"
+    }
+
+
+def _full_name(function: ast.expr, module: str, sources: Mapping[str, str]) -> str:
+    assert isinstance(function, ast.Name | ast.Attribute), f"{module}:{function.lineno}: what is written is no name"
+    owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else None
+    name = function.attr if isinstance(function, ast.Attribute) else function.id
+    for node in ast.walk(ast.parse(sources[module])):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == (owner or name):
+                    whole = f"{node.module}.{alias.name}"
+                    return f"{whole}.{name}" if whole in sources else whole
+    return f"{module}.{name}"
+
+
+def begins_with_the_lock(function: str, sources: Mapping[str, str]) -> bool:
+    """Whether the first call that is given the connection is the team's lock, or else each one begins with it."""
+    module, _, name = function.rpartition(".")
+    tree = ast.parse(sources[module])
+    (definition,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name)
+    calls = [
+        node
+        for node in ast.walk(definition)
+        if isinstance(node, ast.Call)
+        and any(isinstance(part, ast.Name) and part.id == "connection" for part in [*node.args, _receiver(node)])
+    ]
+    calls.sort(key=lambda call: (call.lineno, call.col_offset))
+    called = [None if _receiver(call) else _full_name(call.func, module, sources) for call in calls]
+    if called[:1] == [f"{PACKAGE}.teams.lock"]:
+        return True
+    return bool(called) and all(
+        name is not None and name.rpartition(".")[0] in sources and begins_with_the_lock(name, sources)
+        for name in called
+    )
+
+
+def _receiver(call: ast.Call) -> ast.expr | None:
+    """Return what a method is called of, if it is the connection itself."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return owner if isinstance(owner, ast.Name) and owner.id == "connection" else None
+
+
+@pytest.fixture(scope="module")
+def control_sources() -> dict[str, str]:
+    """The sources of the package, by module name."""
+    return _sources()
+
+
+def test_every_write_of_the_control_api_begins_with_the_lock_of_its_team(control_sources: dict[str, str]) -> None:
+    writes = control_writes(control_sources)
+    assert len(writes) > 10
+    without = {name for name in writes if not begins_with_the_lock(name, control_sources)}
+    # There is no team to lock yet: two clients that create the same one meet at the unique constraint.
+    assert without == {f"{PACKAGE}.control.teams._create"}
+
+
+@pytest.mark.parametrize(
+    ("body", "locked"),
+    [
+        ("teams.lock(connection, team)", True),
+        ("state = teams.lock(connection, team)\n    connection.execute(1)", True),
+        ("connection.execute(1)\n    teams.lock(connection, team)", False),
+        ("if teams.get(connection, team):\n        teams.lock(connection, team)", False),
+        ("return inner(connection, team)", True),
+        ("if team:\n        inner(connection, team)\n    return inner(connection, team)", True),
+        ("if team:\n        inner(connection, team)\n    connection.execute(1)", False),
+        ("return 1", False),
+    ],
+)
+def test_a_write_without_the_lock_is_found(body: str, locked: bool) -> None:
+    inner = "def inner(connection, team):\n    teams.lock(connection, team)\n"
+    source = f"from cstar_mock import teams\n{inner}def work(connection, team):\n    {body}\n"
+    sources = {"cstar_mock.teams": "def get(connection, team):\n    connection.execute(1)\n", "m": source}
+    assert begins_with_the_lock("m.work", sources) is locked

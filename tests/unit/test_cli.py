@@ -412,7 +412,7 @@ def test_a_file_that_is_no_database_is_told_and_left_alone(
     file = tmp_path / "letter.txt"
     file.write_text("Dear Sir or Madam, " * 100)
     code, told = fail(monkeypatch, capsys, "load", "empty", "--database", f"sqlite:///{file}")
-    assert (code, told) == (1, "the database can't be reached: file is not a database")
+    assert (code, told) == (1, "the database is not a SQLite database: file is not a database")
     assert file.read_text() == "Dear Sir or Madam, " * 100
 
 

@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 import yaml
 from sqlalchemy import event, func, select
-from sqlalchemy.exc import IntegrityError
 from tests.properties.worlds import NOW
 
 from cstar_mock import clock, migrate, rollups, shipped
@@ -22,6 +21,7 @@ from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.models import CsatResponse, Customer, Member, Scope, Team, Ticket
 from cstar_mock.rows import insert_rows
 from cstar_mock.server import load_datasets
+from cstar_mock.store_errors import StoreConflict
 
 SHIPPED = sorted(shipped.folder("seed").glob("*.yaml"))
 
@@ -325,9 +325,9 @@ def test_the_schema_refuses_rows_that_make_no_sense(database: Database, table: s
     )
     team = load_datasets(database, ["empty"])[0]
     getattr(world, table)[0].update(change)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StoreConflict):
         database.write_now(insert_rows, Scope(team.id, "live"), rows(world))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StoreConflict):
         database.write_now(insert_rows, Scope(team.id, "staging"), rows(World(customers=world.customers)))
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import bounds, clock, keys, teams
+from cstar_mock import bounds, clock, keys
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Moment
-from cstar_mock.keys import ListedKey, UnknownName
+from cstar_mock.keys import ListedKey
 from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Keys"])
@@ -77,7 +77,7 @@ async def list_(owned: Owned, team: TeamName) -> KeyList:
 )
 async def revoke(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa: A002
     """Revoke a key; a reset of the team makes those valid again that it began with."""
-    await owned.database.write(_revoke, team, id)
+    await owned.database.write(keys.revoke, id, team)
     return Response(status_code=204)
 
 
@@ -88,12 +88,6 @@ def _create(connection: Any, team: str, body: NewKey) -> str:
         )
     except ValueError as error:
         raise Conflict(f"expiresAt: {error}", [("expiresAt", str(error))]) from None
-
-
-def _revoke(connection: Any, team: str, id_: str) -> None:
-    if id_ not in teams.key_ids(connection, teams.get(connection, team).id):
-        raise UnknownName(f"the team has no key {id_[:100]!r}")
-    keys.revoke(connection, id_)
 
 
 def _shown(key: ListedKey) -> KeyShown:

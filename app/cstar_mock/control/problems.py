@@ -1,5 +1,6 @@
 """The control API's errors: problem+json (RFC 9457), nothing of cStar's envelope."""
 
+import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +14,12 @@ from starlette.responses import JSONResponse, Response
 
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.errors import Unavailable
-from cstar_mock.keys import UnknownName
 from cstar_mock.redaction import redacted
 from cstar_mock.rows import RowsRefused, UnknownRow
+from cstar_mock.store_errors import StoreConflict
+from cstar_mock.teams import UnknownName
+
+_log = logging.getLogger("cstar_mock.control")
 
 
 class FieldProblem(BaseModel):
@@ -79,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DatasetError, _dataset_error)
     app.add_exception_handler(RowsRefused, _rows_refused)
     app.add_exception_handler(Conflict, _conflict)
+    app.add_exception_handler(StoreConflict, _store_conflict)
     app.add_exception_handler(UnknownName, _not_found)
     app.add_exception_handler(UnknownRow, _not_found)
     app.add_exception_handler(Unavailable, _unavailable)
@@ -113,13 +118,19 @@ async def _conflict(_request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.CONFLICT, str(error), error.errors)
 
 
+async def _store_conflict(_request: Request, error: Exception) -> Response:
+    _log.warning("%s", error)
+    return problem(HTTPStatus.CONFLICT, str(error))
+
+
 async def _not_found(_request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.NOT_FOUND, str(error))
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Unavailable)  # noqa: S101
-    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.what} can't be reached")
+    _log.error("%s: %s", error.sentence, error.reason)
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, error.sentence)
     response.headers["Retry-After"] = "1"
     return response
 

@@ -12,8 +12,8 @@ from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamNa
 from cstar_mock.control.problems import described
 from cstar_mock.faults import Endpoint
 from cstar_mock.journal import UNMATCHED, Entry
-from cstar_mock.keys import UnknownName
 from cstar_mock.models import Environment, KeyType
+from cstar_mock.teams import UnknownName
 from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Requests"])

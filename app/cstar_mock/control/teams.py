@@ -1,5 +1,6 @@
 """Teams: create, look up, give answers, reset, delete."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from cstar_mock.datasets.files import find, read, shipped_names
 from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.models import Environment
-from cstar_mock.teams import TeamState
+from cstar_mock.teams import TeamState, UnknownName
 
 router = APIRouter(tags=["Teams"])
 
@@ -139,11 +140,13 @@ async def reset(owned: Owned, team: TeamName) -> Response:
 @router.post("/reset", operation_id="resetEverything", responses=described())
 async def reset_everything(owned: Owned) -> EverythingReset:
     """Put every team back to what it was created from, and forget all requests."""
-    states = await owned.database.read(teams.list_)
-    for state in states:
-        await _reset(owned, state)
+    count = 0
+    for state in await owned.database.read(teams.list_):
+        with suppress(UnknownName):  # deleted meanwhile
+            await _reset(owned, state)
+            count += 1
     await owned.state.journal.clear()
-    return EverythingReset(teams=len(states))
+    return EverythingReset(teams=count)
 
 
 @router.put(
@@ -154,8 +157,7 @@ async def reset_everything(owned: Owned) -> EverythingReset:
 )
 async def set_answers(owned: Owned, team: TeamName, answers: EnvironmentAnswers) -> Response:
     """Say what the API must answer from now on: the environment's rows are replaced by rows that produce it."""
-    state = await owned.database.read(teams.get, team)
-    await owned.database.write(answer, state.id, answers.environment.value, answers, state.clock.now())
+    await owned.database.write(answer, team, answers.environment.value, answers)
     return Response(status_code=204)
 
 

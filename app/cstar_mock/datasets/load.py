@@ -1,14 +1,14 @@
 """Data sets into the store: whole or not at all, and the second time nothing."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cstar_mock import clock, ids, security
+from cstar_mock import clock, ids, security, teams
 from cstar_mock.api.analytics import service
 from cstar_mock.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
 from cstar_mock.datasets import answers
@@ -16,7 +16,7 @@ from cstar_mock.datasets.format import Answers, Dataset, EnvironmentData, MagicK
 from cstar_mock.datasets.generate import Numbers, generate
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.faults import activated, stored
-from cstar_mock.keys import REVOKED_FROM_THE_START, bump, key_row
+from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
 from cstar_mock.models import (
     KEY_PREFIXES,
     ApiKey,
@@ -25,6 +25,7 @@ from cstar_mock.models import (
     Team,
 )
 from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
+from cstar_mock.teams import UnknownName
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,19 @@ def create_team(
 
 
 def reset_team(connection: Connection, team_id: str) -> None:
-    """Put a team back to what it was created from: rows, clock, rules and keys."""
-    bump(connection, team_id)
+    """Put a team back to what it was created from: rows, clock, rules and keys.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    teams.lock(connection, team_id)
     kept = connection.execute(select(Team.origin, Team.clock_advanced).where(Team.id == team_id)).one()
     team = TeamContent.from_origin(kept.origin)
     delete_all(connection, team_id)
     connection.execute(update(Team).where(Team.id == team_id).values(_beginning(team, kept.clock_advanced)))
+    # Not `>`: the host's clock may have gone back since.
     began = select(Team.created_at).where(Team.id == team_id).scalar_subquery()
-    connection.execute(delete(ApiKey).where(ApiKey.team_id == team_id, ApiKey.created_at > began))
+    connection.execute(delete(ApiKey).where(ApiKey.team_id == team_id, ApiKey.created_at != began))
     connection.execute(
         update(ApiKey)
         .where(ApiKey.team_id == team_id, ApiKey.revoked_at > REVOKED_FROM_THE_START)
@@ -233,15 +239,16 @@ def _follow_recipes(data: EnvironmentData, now: Instant, insert_some: Callable[[
                 )
 
 
-def answer(connection: Connection, team_id: str, environment: str, wanted: Answers, now: Instant) -> None:
-    """Put rows that give these answers in the place of those that an environment has.
+def answer(connection: Connection, team: str, environment: str, wanted: Answers) -> None:
+    """Put rows that give these answers, now by the team's clock, in the place of those that an environment has.
 
     Raises:
         DatasetError: figures contradict each other.
+        UnknownName: there is no such team.
     """
-    scope = Scope(team_id, environment)
-    bump(connection, team_id)
-    delete_all(connection, team_id, environment)
+    state = teams.lock(connection, team)
+    scope, now = Scope(state.id, environment), state.clock.now()
+    delete_all(connection, state.id, environment)
     rows = answers.build(wanted, now)
     insert_rows(connection, scope, rows)
     verify(connection, scope, wanted, now)
@@ -296,7 +303,10 @@ def _within(*location: str | int) -> Iterator[None]:
 def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bool, add: Progress) -> LoadedTeam:
     team_id = team.id or ids.team_id(team.slug)
     known = connection.execute(
-        select(Team.id, Team.slug, Team.name, Team.origin).where((Team.id == team_id) | (Team.slug == team.slug))
+        select(Team.id, Team.slug, Team.name, Team.origin)
+        .where((Team.id == team_id) | (Team.slug == team.slug))
+        # Whoever locks several teams locks them in the same order.
+        .order_by(Team.id)
     ).all()
     if len(known) == 1 and (known[0].id, known[0].origin) == (team_id, team.origin()):
         magic_keys = {label: key.key for label, key in team.magic_keys.items()}
@@ -312,12 +322,18 @@ def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bo
             ]
         )
     for row in known:
-        delete_team(connection, row.id)
+        with suppress(UnknownName):  # deleted meanwhile
+            delete_team(connection, row.id)
     return create_team(connection, team, dataset, add)
 
 
 def delete_team(connection: Connection, team_id: str) -> None:
-    """Delete a team with all that it owns."""
+    """Delete a team with all that it owns.
+
+    Raises:
+        UnknownName: there is no such team.
+    """
+    teams.lock(connection, team_id)
     delete_all(connection, team_id)
     connection.execute(delete(Team).where(Team.id == team_id))
 

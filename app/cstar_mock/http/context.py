@@ -247,7 +247,7 @@ class RequestContextMiddleware:
         try:
             await self.journal.record(_team_id(context), _entry(context, scope))
         except StateUnavailable as error:
-            _log.error("%s can't be reached: %s", error.what, error.__cause__)
+            _log.error("%s: %s", error.sentence, error.reason)
             await _answer(context, error, send)
             return False
         return True

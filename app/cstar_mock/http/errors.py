@@ -33,10 +33,10 @@ def _answer(request: Request, error: ApiError) -> Response:
 
 
 async def api_error(request: Request, error: Exception) -> Response:
-    """Answer with an error of the catalogue; what can't be reached is logged with its reason."""
+    """Answer with an error of the catalogue; what is unavailable is logged with its reason."""
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
     if isinstance(error, Unavailable):
-        _log.error("%s can't be reached: %s", error.what, error.__cause__)
+        _log.error("%s: %s", error.sentence, error.reason)
         context_of(request.scope).state_lost = isinstance(error, StateUnavailable)
     return _answer(request, error)
 
