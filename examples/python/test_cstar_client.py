@@ -7,7 +7,7 @@ import cstar_client
 import pytest
 from cstar_client import CStarClient
 
-from cstar_mock.testing import Team
+from cstar_mock.testing import ConnectionFault, Team
 
 MakeClient = Callable[..., CStarClient]
 NOT_FOR_LOOPBACK = ("HTTP_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -115,7 +115,7 @@ def test_a_failing_server_that_does_not(cstar: Team, client: CStarClient, waits:
     "fault",
     ["CONNECTION_RESET_BY_PEER", "EMPTY_RESPONSE", "MALFORMED_RESPONSE_CHUNK", "RANDOM_DATA_THEN_CLOSE"],
 )
-def test_a_broken_connection(cstar: Team, make_client: MakeClient, fault: str) -> None:
+def test_a_broken_connection(cstar: Team, make_client: MakeClient, fault: ConnectionFault) -> None:
     cstar.faults.break_next(fault, times=2)
     with pytest.raises(cstar_client.ConnectionFailed):
         make_client(retries=0).overview()

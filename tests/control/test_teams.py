@@ -55,6 +55,20 @@ def test_a_team_is_created_with_its_four_keys(control: Control, content: dict[st
     assert control.api.client.get(f"{created['url']}/analytics/overview", headers=_bearer(team)).status_code == 200
 
 
+@pytest.mark.parametrize("source", [{"dataset": INLINE}, {"answers": FIGURES, "clock": "2025-12-10T14:30:00Z"}])
+def test_faults_and_limits_of_a_creation_win_over_those_of_its_data_set(
+    control: Control, source: dict[str, Any]
+) -> None:
+    team = control.team(**source, faults=[{"status": 502, "failRequestCount": 1}], rateLimits={"secret": 7})
+    for _ in range(2):
+        failed = team.get()
+        assert (failed.status_code, failed.headers["X-RateLimit-Limit"]) == (502, "7")
+        assert (team.get().status_code, team.get("agents").status_code) == (200, 200)
+        team.call("POST", "/reset")
+    control.refused(400, "POST", "/teams", {"faults": [{"status": "nosuch"}]})
+    control.refused(400, "POST", "/teams", {"rateLimits": {"secret": -1}})
+
+
 def _bearer(team: Team) -> dict[str, str]:
     return {"Authorization": f"Bearer {team.keys['sk_test']}"}
 

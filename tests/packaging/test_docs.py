@@ -196,6 +196,8 @@ def test_the_python_about_testing_runs(tmp_path: Path) -> None:
     for number, block in enumerate(examples, 1):
         assert "test_" in block
         (tmp_path / f"test_{number}.py").write_text(block)
+    for block in blocks(TESTING, "yaml"):
+        (tmp_path / block.split("\n")[0].removeprefix("# ")).write_text(block)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CSTAR_")}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-o", "addopts="]
     ran = subprocess.run(

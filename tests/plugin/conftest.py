@@ -1,6 +1,7 @@
 """Real commands in processes of their own, and what they leave behind."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -70,3 +71,9 @@ def assert_nothing_left(temporary: Path) -> None:
     """Assert that no server runs any more, and that no file of one is left."""
     assert servers(temporary) == []
     assert list(temporary.glob("cstar-mock-*")) == []
+
+
+def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return the numbers in pytest's last line."""
+    found = re.findall(r"(\d+) (passed|failed|error|skipped|warning)", done.stdout.splitlines()[-1])
+    return {name: int(count) for count, name in found}

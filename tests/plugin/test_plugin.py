@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
-from tests.plugin.conftest import PYTEST, Run, assert_nothing_left, environment, servers
+from tests.plugin.conftest import PYTEST, Run, assert_nothing_left, environment, outcomes, servers
 
 FIXTURES = """
 import asyncio, os, re
 from datetime import UTC, datetime, timedelta
 import httpx2, pytest
+from pathlib import Path
 from cstar_mock.testing import Refused, Server, Team
 
 NOW = "2025-12-10T14:30:00Z"
@@ -32,6 +33,31 @@ def test_names(cstar):
     assert set(cstar.keys) == {"sk_live", "sk_test", "pk_live", "pk_test"}
     assert cstar.secret_key.startswith("sk_test_") and cstar.publishable_key.startswith("pk_test_")
     assert get(cstar).status_code == 200 and get(cstar, key=cstar.publishable_key).status_code == 403
+    assert repr(cstar) == f"Team(slug={cstar.slug!r}, team_id={cstar.team_id!r}, environment='test')"
+
+def test_kinds_and_environments(cstar):
+    response = {"id": "csat_1", "ticketId": "tkt_1", "score": 5}
+    added = cstar.given(
+        members=[{"id": "usr_1", "name": "Jane"}],
+        customers=[ROW],
+        tickets=[{"id": "tkt_1", "customerId": "cus_1", "status": "resolved", "assigneeId": "usr_1"}],
+        csat_responses=[response],
+        environment="live",
+    )
+    assert list(added) == ["members", "customers", "tickets", "csat_responses"]
+    assert added["csat-responses"] == added["csat_responses"]
+    for kind in ("csat_responses", "csat-responses"):
+        assert [row["id"] for row in cstar.rows(kind, environment="live")] == ["csat_1"]
+        assert cstar.rows(kind) == []
+        assert cstar.change(kind, "csat_1", environment="live", score=4)["score"] == 4
+    assert cstar.explain("overview", environment="live") != cstar.explain("overview")
+    for call in (lambda: cstar.rows("ticket"), lambda: cstar.change("ticket", "tkt_1")):
+        with pytest.raises(ValueError, match="'ticket' is not a kind of rows: use one of members, customers"):
+            call()
+    with pytest.raises(ValueError, match="'live' or 'test', not 'production'"):
+        cstar.given(environment="production")
+    with pytest.raises(KeyError):
+        added["nothing"]
 
 def test_given_change_and_reset(cstar):
     figures = {"total": 142, "open": 23, "resolved": 89}
@@ -85,6 +111,9 @@ def test_faults(cstar):
         get(cstar)
     cstar.faults.set({"status": 503})
     assert get(cstar).status_code == 503
+    cstar.faults.set([{"status": 500, "failRequestCount": 1}], {"status": 501, "failRequestCount": 1})
+    cstar.faults.add([{"status": 502, "failRequestCount": 1}, {"status": 503, "failRequestCount": 1}])
+    assert [get(cstar).status_code for _ in range(5)] == [500, 501, 502, 503, 200]
 
 def test_limits_and_keys(cstar):
     cstar.rate_limits.set(secret=2)
@@ -117,6 +146,20 @@ def test_requests(cstar):
 @pytest.mark.cstar(dataset="busy")
 def test_data_set(cstar):
     assert tickets(cstar)["total"] > 0
+
+@pytest.mark.cstar(dataset="data/mine.yaml", environment="live", rate_limits={"secret": 5}, faults={"status": 503})
+def test_a_data_set_of_the_suite_with_faults_and_limits(cstar):
+    for _ in range(2):  # a reset goes back to the marker's faults and limits, too
+        failed = get(cstar)
+        assert (failed.status_code, failed.headers["X-RateLimit-Limit"]) == (503, "5")
+        cstar.faults.clear()
+        assert tickets(cstar) == {"total": 2, "open": 1, "resolved": 1}
+        cstar.reset()
+
+def test_a_data_set_by_its_path(cstar_server: Server, tmp_path):
+    with cstar_server.team(dataset=Path(__file__).parent / "data" / "mine.yaml") as team:
+        assert [row["id"] for row in team.rows("tickets", environment="live")] == ["tkt_1", "tkt_2"]
+        assert team.keys["sk_live"] != "sk_live_of_the_file"
 
 FIVE_OPEN = {"environment": "live", "overview": {"tickets": {"open": 5}}}
 
@@ -153,6 +196,20 @@ def test_two_teams_of_one_server(cstar, cstar_server: Server):
     with cstar_server.team(answers={"overview": {"tickets": {"open": 1}}}) as other:
         assert (tickets(cstar)["open"], tickets(other)["open"]) == (0, 1)
     assert cstar_server.app is None
+"""
+
+MINE = """
+dataset: mine
+teams:
+  - slug: mine
+    keys: {sk_live: sk_live_of_the_file}
+    clock: 2025-12-10T14:30:00Z
+    live:
+      customers: [{id: cus_1, createdAt: 2025-12-01T00:00:00Z}]
+      tickets:
+        - &first {id: tkt_1, customerId: cus_1, createdAt: 2025-12-09T00:00:00Z, status: open}
+        - {<<: *first, id: tkt_2, status: resolved, resolvedAt: 2025-12-09T01:00:00Z}
+  - slug: another
 """
 
 WRONG_MARKERS = """
@@ -225,6 +282,7 @@ class Overview(unittest.TestCase):
 
 TYPED = """
 from datetime import timedelta
+from pathlib import Path
 from cstar_mock.testing import Server, Team, server
 from typing import assert_type
 
@@ -237,16 +295,28 @@ def test_typed(cstar: Team, cstar_server: Server) -> None:
     with server("--no-rate-limits") as other, other.team(dataset="busy") as team:
         assert_type(team, Team)
     cstar.explain("nothing")  # E: arg-type
+    cstar.explain("overview", "decade")  # E: arg-type
+    cstar.faults.next("rate_limited")  # E: arg-type
+    cstar.faults.next(429, match={"endpoint": "agents", "keyType": "secret"})
+    cstar.faults.next(429, match={"endpoint": "agent"})  # E: arg-type
+    cstar.faults.break_next("RESET")  # E: arg-type
+    cstar.faults.add([{"status": 429}], {"status": 500})
+    cstar.given(environment="prod")  # E: arg-type
+    cstar.rows("csat_responses", environment="live", score=5)
+    cstar.rows("ticket")  # E: arg-type
+    cstar.create_key("sk_prod")  # E: arg-type
+    cstar_server.create_team(dataset=Path("my.yaml"), faults={"status": 500}, rate_limits={"secret": 2})
     cstar.clock.freeze(3)  # E: arg-type
     cstar.nothing  # E: attr-defined
     cstar_server.create_team(environment="production")  # E: arg-type
 """
 
 
-def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Return the numbers in pytest's last line."""
-    found = re.findall(r"(\d+) (passed|failed|error|skipped|warning)", done.stdout.splitlines()[-1])
-    return {name: int(count) for count, name in found}
+def write_fixtures(folder: Path, more: str = "") -> None:
+    """Write the tests above, and the data set that they use."""
+    (folder / "data").mkdir()
+    (folder / "data" / "mine.yaml").write_text(MINE)
+    (folder / "test_fixtures.py").write_text(f"{FIXTURES}\n{more}")
 
 
 def test_it_costs_nothing_until_a_fixture_is_used(run: Run, tmp_path: Path) -> None:
@@ -262,9 +332,9 @@ def test_it_costs_nothing_until_a_fixture_is_used(run: Run, tmp_path: Path) -> N
 
 
 def test_the_fixtures(run: Run, tmp_path: Path, temporary: Path) -> None:
-    (tmp_path / "test_fixtures.py").write_text(FIXTURES)
+    write_fixtures(tmp_path)
     done = run(*PYTEST, "-W", "error")
-    assert outcomes(done) == {"passed": 12}, done.stdout
+    assert outcomes(done) == {"passed": 15}, done.stdout
     assert_nothing_left(temporary)
 
 
@@ -272,15 +342,15 @@ def test_the_fixtures_under_xdist(run: Run, tmp_path: Path, temporary: Path) -> 
     """With options for the servers, and with a test that fails."""
     options = "[pytest]\ncstar_server_options = --dataset edge --no-prefer\n"
     (tmp_path / "pytest.ini").write_text(options)
-    (tmp_path / "test_fixtures.py").write_text(
-        f"{FIXTURES}\n"
+    write_fixtures(
+        tmp_path,
         "def test_options(cstar_server):\n"
         "    teams = httpx2.get(f'{cstar_server.url}/__admin/teams').json()['teams']\n"
         "    assert 'edge' in [team['dataset'] for team in teams]\n"
-        "def test_failing(cstar):\n    assert get(cstar).status_code == 500\n"
+        "def test_failing(cstar):\n    assert get(cstar).status_code == 500\n",
     )
     done = run(*PYTEST, "-n", "2")
-    assert outcomes(done) == {"passed": 13, "failed": 1}, done.stdout
+    assert outcomes(done) == {"passed": 16, "failed": 1}, done.stdout
     assert_nothing_left(temporary)
 
 
@@ -289,13 +359,14 @@ def test_a_wrong_marker_is_a_clear_error(run: Run, tmp_path: Path) -> None:
     done = run(*PYTEST)
     assert outcomes(done) == {"error": 5}, done.stdout
     for sentence in (
-        "@pytest.mark.cstar takes answers, clock, dataset, environment, name, slug by name, not 'busy'",
-        "@pytest.mark.cstar takes answers, clock, dataset, environment, name, slug by name, not datset",
+        "takes answers, clock, dataset, environment, faults, name, rate_limits, slug by name, not 'busy'",
+        "takes answers, clock, dataset, environment, faults, name, rate_limits, slug by name, not datset",
         "environment is 'live' or 'test', not 'production'",
         "no data set 'nosuch'",
         "answers.overview.tickets.total",
     ):
         assert sentence in done.stdout
+    assert "plugin.py" not in done.stdout  # nothing of our source
 
 
 @pytest.mark.parametrize(
@@ -326,7 +397,7 @@ def test_a_server_that_does_not_start_says_why(run: Run, tmp_path: Path, tempora
     (tmp_path / "pytest.ini").write_text("[pytest]\ncstar_server_options = --workers 0\n")
     (tmp_path / "test_it.py").write_text("def test_it(cstar): ...")
     done = run(*PYTEST)
-    assert "NotStarted: `cstar-mock serve --port 0" in done.stdout
+    assert "`cstar-mock serve --port 0" in done.stdout
     assert "cstar-mock: --workers: '0' is not allowed" in done.stdout
     assert_nothing_left(temporary)
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
@@ -12,8 +12,9 @@ from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.files import find, read, shipped_names
-from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData
+from cstar_mock.datasets.format import Answers, Fixed, Name, Slug, TeamContent, TeamData, TeamRateLimits
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
+from cstar_mock.faults import FaultRule
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState, UnknownName
 
@@ -36,6 +37,10 @@ class TeamCreation(Body):
     )
     answers: EnvironmentAnswers | None = None
     clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+    faults: Annotated[list[FaultRule], Field(max_length=bounds.MOST_FAULT_RULES)] | None = Field(
+        None, description="Its fault rules, in their order; instead of those of the data set."
+    )
+    rate_limits: TeamRateLimits | None = Field(None, description="Its limits; instead of those of the data set.")
 
     @model_validator(mode="after")
     def _one_source(self) -> "TeamCreation":
@@ -92,6 +97,8 @@ async def create(request: Request, owned: Owned, creation: TeamCreation) -> Crea
         content |= creation.dataset.model_dump(by_alias=True, exclude_unset=True)
     if creation.clock is not None:
         content["clock"] = creation.clock
+    own = {name for name in ("faults", "rate_limits") if getattr(creation, name) is not None}
+    content |= creation.model_dump(by_alias=True, exclude_unset=True, include=own)
     if creation.answers is not None:
         figures = creation.answers.model_dump(by_alias=True, exclude_unset=True, exclude={"environment"})
         content[creation.answers.environment.value] = {"answers": figures}

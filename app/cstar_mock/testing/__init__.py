@@ -22,14 +22,34 @@ if TYPE_CHECKING:
     from cstar_mock.testing.requests import Requests
     from cstar_mock.testing.servers import Server, connected, in_process, server
     from cstar_mock.testing.team import Clock, Faults, RateLimits, Team
+    from cstar_mock.testing.vocabulary import (
+        ConnectionFault,
+        Endpoint,
+        Environment,
+        ErrorName,
+        KeyPrefix,
+        KeyType,
+        Match,
+        Period,
+        RowKind,
+    )
 
 __all__ = [
     "Clock",
+    "ConnectionFault",
+    "Endpoint",
+    "Environment",
+    "ErrorName",
     "Faults",
+    "KeyPrefix",
+    "KeyType",
+    "Match",
     "NotStarted",
+    "Period",
     "RateLimits",
     "Refused",
     "Requests",
+    "RowKind",
     "Server",
     "ServerProcess",
     "Team",
@@ -46,6 +66,19 @@ _MODULES = {
     "cstar_mock.testing.requests": ("Requests",),
     "cstar_mock.testing.servers": ("Server", "connected", "in_process", "server"),
     "cstar_mock.testing.team": ("Clock", "Faults", "RateLimits", "Team"),
+    "cstar_mock.testing.vocabulary": (
+        *(
+            "ConnectionFault",
+            "Endpoint",
+            "Environment",
+            "ErrorName",
+            "KeyPrefix",
+            "KeyType",
+            "Match",
+            "Period",
+            "RowKind",
+        ),
+    ),
     "cstar_mock.process": ("ServerProcess", "serve"),
 }
 

@@ -3,19 +3,21 @@
 Nothing of cstar-mock is imported before a fixture needs it.
 """
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from typing import Any
 
     from cstar_mock.testing.servers import Server
     from cstar_mock.testing.team import Team
 
-_CONTENT = ("answers", "clock", "dataset", "environment", "name", "slug")
+_T = TypeVar("_T")
+_CONTENT = ("answers", "clock", "dataset", "environment", "faults", "name", "rate_limits", "slug")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,23 +55,38 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("give cstar_url, or cstar_command: a server either runs already or is started")
     config.addinivalue_line(
         "markers",
-        "cstar(**content): what the team of the fixture cstar is created from: dataset='busy', answers={...}, "
-        "clock='2025-12-10T14:30:00Z', environment='live', name=..., slug=...",
+        "cstar(**content): what the team of the fixture cstar is created from: dataset='busy' or 'my.yaml', "
+        "answers={...}, clock='2025-12-10T14:30:00Z', faults=[...], rate_limits={...}, environment='live', name=..., "
+        "slug=...",
     )
 
 
 @pytest.fixture(scope="session")
 def cstar_server(pytestconfig: pytest.Config) -> "Iterator[Server]":
     """A cstar-mock server for the whole session: a named one, the one of `cstar-mock exec`, or one of its own."""
-    with _server(pytestconfig) as running:
+    with _entered(lambda: _server(pytestconfig)) as running:
         yield running
 
 
 @pytest.fixture
 def cstar(request: pytest.FixtureRequest, cstar_server: "Server") -> "Iterator[Team]":
     """A team of the test's own, with keys, rows, clock, faults, limits and journal that no other test touches."""
-    with cstar_server.team(**_content(request)) as team:
+    with _entered(lambda: cstar_server.team(**_content(request))) as team:
         yield team
+
+
+@contextmanager
+def _entered(make: "Callable[[], AbstractContextManager[_T]]") -> "Iterator[_T]":
+    """Enter a context; what the user can mend about that fails in one sentence, without our source."""
+    from cstar_mock.testing.command import NotStarted  # noqa: PLC0415
+    from cstar_mock.testing.control import Refused, Unreachable  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        try:
+            entered = stack.enter_context(make())
+        except (NotStarted, Refused, Unreachable, ValueError, pytest.UsageError) as error:
+            pytest.fail(str(error), pytrace=False)
+        yield entered
 
 
 def _named(config: pytest.Config, name: str) -> str:
@@ -97,13 +114,20 @@ def _server(config: pytest.Config) -> "AbstractContextManager[Server]":
 def _content(request: pytest.FixtureRequest) -> "dict[str, Any]":
     """Return what the marker says; the one of the test wins over those of its class and module.
 
+    The path of a data set is relative to the folder of the test's file.
+
     Raises:
         UsageError: it says something that a team can't be created from.
     """
+    from cstar_mock.testing.datasets import is_path  # noqa: PLC0415
+
     marker = request.node.get_closest_marker("cstar")
     if marker is None:
         return {}
     unknown = [repr(value) for value in marker.args] + [name for name in marker.kwargs if name not in _CONTENT]
     if unknown:
         raise pytest.UsageError(f"@pytest.mark.cstar takes {', '.join(_CONTENT)} by name, not {', '.join(unknown)}")
-    return dict(marker.kwargs)
+    content = dict(marker.kwargs)
+    if is_path(content.get("dataset")):
+        content["dataset"] = request.path.parent / content["dataset"]
+    return content

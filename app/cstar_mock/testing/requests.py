@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from cstar_mock.testing.control import Control
+from cstar_mock.testing.tracebacks import fail_at_the_caller
 
 _ALL = 100_000
 """As many requests as a journal can hold."""
 
 
+@fail_at_the_caller
 class Requests:
     """What clients sent."""
 

@@ -5,11 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cstar_mock.testing.command import NotStarted, started
 from cstar_mock.testing.control import Control, HttpSender, Refused
-from cstar_mock.testing.team import Environment, Team
+from cstar_mock.testing.datasets import first_team, is_path
+from cstar_mock.testing.team import Rules, Team, as_list, known_environment
+from cstar_mock.testing.tracebacks import fail_at_the_caller
+from cstar_mock.testing.vocabulary import Environment
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -18,6 +22,7 @@ _UNREACHABLE_URL = "http://cstar-mock.invalid"
 """The origin of an application in this process: a name that RFC 6761 reserves to never resolve."""
 
 
+@fail_at_the_caller
 class Server:
     """A server to take teams from.
 
@@ -31,20 +36,42 @@ class Server:
         self.app = app
         self._control = control
 
-    def create_team(self, *, environment: Environment = "test", **content: Any) -> Team:
+    def create_team(
+        self,
+        *,
+        environment: Environment = "test",
+        dataset: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
+        faults: Rules | None = None,
+        rate_limits: Mapping[str, Any] | None = None,
+        **content: Any,
+    ) -> Team:
         """Create a team: `create_team(dataset="busy")`, `create_team(clock="2025-12-10T14:30:00Z")`.
 
         Args:
             environment: which of its two environments the test is about.
-            content: `name`, `slug`, `dataset`, `answers`, `clock`, as `POST /__admin/teams` takes them.
+            dataset: the name of a data set of the server, the path of a file, or the content itself.
+            faults: its fault rules.
+            rate_limits: its rate limits.
+            content: `name`, `slug`, `answers`, `clock`, as `POST /__admin/teams` takes them.
 
         Raises:
             Refused: the content is not allowed, or contradicts itself.
-            ValueError: there is no such environment.
+            ValueError: there is no such environment, or the data set's file can't be read.
         """
-        if environment not in get_args(Environment):
-            raise ValueError(f"environment is 'live' or 'test', not {environment!r}")
-        created: Mapping[str, Any] = self._control.call("POST", "/teams", content)
+        known_environment(environment)
+        file = Path(dataset) if is_path(dataset) else None  # type: ignore[arg-type]
+        if dataset is not None:
+            content["dataset"] = dataset if file is None else first_team(file)
+        if faults is not None:
+            content["faults"] = as_list(faults)
+        if rate_limits is not None:
+            content["rateLimits"] = dict(rate_limits)
+        try:
+            created: Mapping[str, Any] = self._control.call("POST", "/teams", content)
+        except Refused as refused:
+            if file is None:
+                raise
+            raise Refused(refused.status, f"{file}: {refused}") from None
         return Team(self._control, self.url, created, environment)
 
     @contextmanager

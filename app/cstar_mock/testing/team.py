@@ -2,23 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import quote
 
 from cstar_mock.testing.control import Control
 from cstar_mock.testing.requests import Requests
+from cstar_mock.testing.tracebacks import fail_at_the_caller
+from cstar_mock.testing.vocabulary import ConnectionFault, Environment, ErrorName, KeyPrefix, Match, Period, RowKind
 
-Environment: TypeAlias = Literal["live", "test"]
 Row: TypeAlias = dict[str, Any]
 """A row as the control API shows it: `{"id": "tkt_…", "createdAt": "2025-12-10T14:30:00Z", …}`."""
+Rules: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""A fault rule, with the field names of the control API, or several."""
 
 
+class AddedRows(dict[str, list[Row]]):
+    """Rows by kind; `csat_responses` is found as `csat-responses`, too."""
+
+    def __missing__(self, kind: str) -> list[Row]:
+        if "-" in kind:
+            return self[kind.replace("-", "_")]
+        raise KeyError(kind)
+
+
+@fail_at_the_caller
 class Team:
     """One team, isolated from all others.
 
     Attributes:
         base_url: the server's origin, for a client's `baseUrl`.
         team_id: the team's UUID.
-        environment: which of its two environments `secret_key`, `publishable_key` and `given` are about.
+        environment: which of its two environments `secret_key` and `publishable_key` are for; `given`, `change`, `rows`
+            and `explain` are about it, too, unless they are told another one.
         keys: all four keys by prefix.
         clock: its clock.
         faults: its fault rules.
@@ -38,6 +53,9 @@ class Team:
         self.faults = Faults(control, path)
         self.rate_limits = RateLimits(control, path)
         self.requests = Requests(control, path)
+
+    def __repr__(self) -> str:
+        return f"Team(slug={self.slug!r}, team_id={self.team_id!r}, environment={self.environment!r})"
 
     @property
     def secret_key(self) -> str:
@@ -63,7 +81,8 @@ class Team:
         customers: Sequence[Mapping[str, Any]] = (),
         tickets: Sequence[Mapping[str, Any]] = (),
         csat_responses: Sequence[Mapping[str, Any]] = (),
-    ) -> dict[str, list[Row]]:
+        environment: Environment | None = None,
+    ) -> AddedRows:
         """Say what the API must answer, or which rows there are.
 
         Args:
@@ -73,47 +92,60 @@ class Team:
             customers: rows to add.
             tickets: rows to add.
             csat_responses: rows to add.
+            environment: which environment, by default the team's.
 
         Returns:
             The rows that were added, by kind, with their ids.
 
         Raises:
             Refused: figures contradict each other, or a row breaks a rule.
+            ValueError: there is no such environment.
         """
+        where = self._environment(environment)
         answers = {"overview": overview, "agents": agents}
         if overview is not None or agents is not None:
             wanted = {name: figures for name, figures in answers.items() if figures is not None}
-            self._control.call("PUT", f"/teams/{self.team_id}/answers", {"environment": self.environment, **wanted})
-        kinds = {"members": members, "customers": customers, "tickets": tickets, "csat-responses": csat_responses}
-        return {kind: self._create(kind, rows) for kind, rows in kinds.items() if rows}
+            self._control.call("PUT", f"/teams/{self.team_id}/answers", {"environment": where, **wanted})
+        kinds = {"members": members, "customers": customers, "tickets": tickets, "csat_responses": csat_responses}
+        return AddedRows({kind: self._create(kind, rows, where) for kind, rows in kinds.items() if rows})
 
-    def change(self, kind: str, id_: str, **changes: Any) -> Row:
+    def change(self, kind: RowKind, id_: str, *, environment: Environment | None = None, **changes: Any) -> Row:
         """Change a row: `cstar.change("tickets", "tkt_1", status="resolved")`.
 
         Raises:
             Refused: there is no such row, or the change would break a rule.
+            ValueError: there is no such kind or environment.
         """
-        path = f"/teams/{self.team_id}/{kind}/{id_}"
-        changed: Row = self._control.call("PATCH", path, changes, environment=self.environment)
+        path = f"{self._path(kind)}/{quote(id_, safe='')}"
+        changed: Row = self._control.call("PATCH", path, changes, environment=self._environment(environment))
         return changed
 
-    def rows(self, kind: str, **equal: Any) -> list[Row]:
-        """Return up to 1,000 rows of a kind, by id: `cstar.rows("tickets", status="open")`."""
-        path = f"/teams/{self.team_id}/{kind}"
-        page = self._control.call("GET", path, environment=self.environment, limit=1000, **equal)
+    def rows(self, kind: RowKind, *, environment: Environment | None = None, **equal: Any) -> list[Row]:
+        """Return up to 1,000 rows of a kind, by id: `cstar.rows("tickets", status="open")`.
+
+        Raises:
+            ValueError: there is no such kind or environment.
+        """
+        where = self._environment(environment)
+        page = self._control.call("GET", self._path(kind), environment=where, limit=1000, **equal)
         items: list[Row] = page["items"]
         return items
 
-    def create_key(self, prefix: str = "sk_test", **options: Any) -> str:
+    def create_key(self, prefix: KeyPrefix = "sk_test", **options: Any) -> str:
         """Create a further key: `cstar.create_key("sk_test", expiresAt="+1h", rateLimit=2, name="slow")`."""
         created = self._control.call("POST", f"/teams/{self.team_id}/keys", {"prefix": prefix, **options})
         return str(created["key"])
 
-    def explain(self, endpoint: Literal["overview", "agents"] = "overview", period: str | None = None) -> Any:
+    def explain(
+        self,
+        endpoint: Literal["overview", "agents"] = "overview",
+        period: Period | None = None,
+        *,
+        environment: Environment | None = None,
+    ) -> Any:
         """Return where each figure comes from: its definition, its SQL, the ids of its rows."""
-        return self._control.call(
-            "GET", f"/teams/{self.team_id}/explain/{endpoint}", environment=self.environment, period=period
-        )
+        path, where = f"/teams/{self.team_id}/explain/{endpoint}", self._environment(environment)
+        return self._control.call("GET", path, environment=where, period=period)
 
     def reset(self) -> None:
         """Go back to what the team was created from: rows, clock, limits, faults, keys, counters, journal."""
@@ -123,10 +155,30 @@ class Team:
         """Delete the team with all that it owns."""
         self._control.call("DELETE", f"/teams/{self.team_id}")
 
-    def _create(self, kind: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        path = f"/teams/{self.team_id}/{kind}"
-        created: list[Row] = self._control.call("POST", path, [dict(row) for row in rows], environment=self.environment)
+    def _create(self, kind: str, rows: Sequence[Mapping[str, Any]], environment: Environment) -> list[Row]:
+        content = [dict(row) for row in rows]
+        created: list[Row] = self._control.call("POST", self._path(kind), content, environment=environment)
         return created
+
+    def _path(self, kind: str) -> str:
+        known = get_args(RowKind)
+        if kind not in known:
+            raise ValueError(f"{kind!r} is not a kind of rows: use one of {', '.join(known)}")
+        return f"/teams/{self.team_id}/{kind.replace('_', '-')}"
+
+    def _environment(self, environment: Environment | None) -> Environment:
+        return self.environment if environment is None else known_environment(environment)
+
+
+def known_environment(environment: Environment) -> Environment:
+    """Return an environment that exists.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if environment not in get_args(Environment):
+        raise ValueError(f"environment is 'live' or 'test', not {environment!r}")
+    return environment
 
 
 class _Part:
@@ -135,6 +187,7 @@ class _Part:
         self._team = team
 
 
+@fail_at_the_caller
 class Clock(_Part):
     """The team's clock."""
 
@@ -175,33 +228,43 @@ class Clock(_Part):
         self._control.call("PUT", f"{self._team}/clock", {"action": "reset"})
 
 
+@fail_at_the_caller
 class Faults(_Part):
     """The team's fault rules."""
 
-    def next(self, status: int | str, *, times: int = 1, retry_after: int | None = None, **rule: Any) -> None:
+    def next(
+        self,
+        status: int | ErrorName,
+        *,
+        times: int = 1,
+        retry_after: int | None = None,
+        match: Match | None = None,
+        **rule: Any,
+    ) -> None:
         """Let the next requests fail: `next(429, times=2, retry_after=1)`, `next("internal_error")`.
 
         Args:
             status: any status, or a documented error by its name.
             times: how many requests fail before all is well again.
             retry_after: seconds in `Retry-After`.
-            rule: further fields of the rule, such as `match={"endpoint": "agents"}`.
+            match: which requests, such as `{"endpoint": "agents"}`; by default all.
+            rule: further fields of the rule, such as `delay={"type": "fixed", "milliseconds": 50}`.
         """
         if retry_after is not None:
             rule["retryAfter"] = retry_after
-        self.add({"status": status, "failRequestCount": times, **rule})
+        self.add({"status": status, "failRequestCount": times, **_matching(match), **rule})
 
-    def break_next(self, fault: str, *, times: int = 1, **rule: Any) -> None:
+    def break_next(self, fault: ConnectionFault, *, times: int = 1, match: Match | None = None, **rule: Any) -> None:
         """Break the next connections: `break_next("CONNECTION_RESET_BY_PEER")`."""
-        self.add({"fault": fault, "failRequestCount": times, **rule})
+        self.add({"fault": fault, "failRequestCount": times, **_matching(match), **rule})
 
-    def add(self, *rules: Mapping[str, Any]) -> None:
-        """Add rules behind those there are."""
-        self._control.call("POST", f"{self._team}/faults", [dict(rule) for rule in rules])
+    def add(self, *rules: Rules) -> None:
+        """Add rules, or lists of rules, after the present ones."""
+        self._control.call("POST", f"{self._team}/faults", as_list(*rules))
 
-    def set(self, *rules: Mapping[str, Any]) -> None:
-        """Put rules in the place of those there are."""
-        self._control.call("PUT", f"{self._team}/faults", [dict(rule) for rule in rules])
+    def set(self, *rules: Rules) -> None:
+        """Replace all rules with these, or with those of these lists."""
+        self._control.call("PUT", f"{self._team}/faults", as_list(*rules))
 
     def list(self) -> list[dict[str, Any]]:
         """Return the rules, with how many requests each has seen and failed."""
@@ -213,6 +276,16 @@ class Faults(_Part):
         self._control.call("DELETE", f"{self._team}/faults")
 
 
+def as_list(*rules: Rules) -> list[dict[str, Any]]:
+    """Return fault rules, given one by one or in lists, as one list."""
+    return [dict(rule) for one in rules for rule in ([one] if isinstance(one, Mapping) else one)]
+
+
+def _matching(match: Match | None) -> dict[str, Match]:
+    return {} if match is None else {"match": match}
+
+
+@fail_at_the_caller
 class RateLimits(_Part):
     """The team's rate limits."""
 
