@@ -63,11 +63,25 @@ MOST_JOURNAL_ENTRIES = 100_000
 MOST_JOURNAL_HEADERS = 30
 """Headers of a request in its journal entry; the rest is left out."""
 
+LONGEST_JOURNAL_NAME = 100
+"""Bytes of a header's name in a journal entry; the rest is cut off."""
+
 LONGEST_JOURNAL_VALUE = 200
 """Bytes of a header's value in a journal entry; the rest is cut off."""
 
 LONGEST_JOURNAL_PATH = 500
 """Characters of a path or query in a journal entry and in the log; the rest is cut off."""
+
+JOURNAL_HEADERS_BYTES = 4 * 1024
+"""Characters of all headers in a journal entry together; the first header that exceeds it and all further ones are
+left out."""
+
+JOURNAL_BYTES = 128 * 1024 * 1024
+"""Bytes of all journals together, in the memory of a process or in the Valkey; the journal with the oldest last entry
+loses its first ones."""
+
+MOST_CACHED_HEADERS = 1_024
+"""Headers, as they are shown in journal entries, that are cached; each is as long as an entry allows."""
 
 # Fault rules
 

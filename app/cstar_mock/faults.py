@@ -5,7 +5,6 @@ about it; the request's own `Prefer` header comes before them all. Which request
 count alone, so that a seed gives the same failures every time.
 """
 
-import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,7 +241,7 @@ def drawn(seed: int, probability: float, number: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to happen to one request.
+    """What is to happen to one request: a delay, and then a failure if it is to fail.
 
     Attributes:
         rule_id: the rule that decided; None for the request's own `Prefer`.
@@ -255,16 +254,14 @@ class Decision:
     retry_after: int | None = None
     fault: ConnectionFault | None = None
 
-    async def act(self) -> None:
-        """Wait, and then fail if the request is to fail.
+    def fail(self) -> None:
+        """Fail if the request is to fail.
 
         Raises:
             ApiError: the documented error that was asked for.
             CannedAnswer: the status and body that were asked for.
             ConnectionBroken: the connection is to be broken.
         """
-        if self.delay_ms:
-            await asyncio.sleep(self.delay_ms / 1000)
         if self.fault is not None:
             raise ConnectionBroken(self.fault)
         if self.status is not None:

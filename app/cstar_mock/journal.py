@@ -1,8 +1,10 @@
-"""What clients sent, and what they got: what is kept of a request, without a single key in it."""
+"""The journal: the requests of each team with their answers, bounded in bytes and without a key."""
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
+from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
 from cstar_mock import bounds, clock
@@ -17,6 +19,14 @@ _SECRET_HEADERS = frozenset(
 )
 
 
+class RequestState(StrEnum):
+    """How far a request has come."""
+
+    PENDING = "pending"
+    ANSWERED = "answered"
+    CLIENT_GONE = "client_gone"
+
+
 class Entry(NamedTuple):
     """One request and its answer.
 
@@ -25,8 +35,15 @@ class Entry(NamedTuple):
         team_time: the team's time, real time if no team is known.
         endpoint: `overview`, `agents` or `whoami`, if the path is one of theirs.
         key: the key's type, environment, last four characters and name, if it was valid.
+        state: answered, unless the answer is still to come or the client disconnected before it.
+        status: the status of the answer, 0 if the connection was broken on purpose; None without an answer.
         code: `error.code` of the envelope.
+        duration_ms: milliseconds until the answer, or until the client was gone; None while pending.
         fault: the rule that acted, or `Prefer`.
+        hint: what was wrong with the key.
+        arrived: when the request arrived, in seconds on the performance counter of the process that recorded it.
+            Unlike `received_at`, it never goes back.
+        size: bytes of memory that path, query and headers take.
     """
 
     id: str
@@ -38,15 +55,20 @@ class Entry(NamedTuple):
     endpoint: str | None
     headers: tuple[tuple[str, str], ...]
     key: Mapping[str, str | None] | None
-    status: int
+    state: RequestState
+    status: int | None
     code: str | None
-    duration_ms: float
+    duration_ms: float | None
     fault: str | None
+    hint: str | None = None
+    arrived: float = 0.0
+    size: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as the control API shows it."""
         return {
             "id": self.id,
+            "state": self.state,
             "receivedAt": clock.iso_exact(self.received_at),
             "teamTime": clock.iso_exact(self.team_time),
             "request": {
@@ -62,12 +84,13 @@ class Entry(NamedTuple):
                 "code": self.code,
                 "durationMs": self.duration_ms,
                 "fault": self.fault,
+                "hint": self.hint,
             },
         }
 
 
 class Journal(Protocol):
-    """The requests of all teams, a bounded number of each.
+    """The requests of all teams, bounded in number and in bytes.
 
     Each method raises StateUnavailable if the journal is shared and can't be reached.
     """
@@ -76,10 +99,16 @@ class Journal(Protocol):
     """Entries of each team that are kept; with 0 nothing is recorded."""
 
     async def record(self, team_id: str, entry: Entry) -> None:
-        """Add an entry to a team's, in the place of the oldest one if there are enough."""
+        """Add an entry to a team's journal, in the place of the oldest one if the journal is full."""
+
+    async def update(self, team_id: str, entry: Entry) -> None:
+        """Replace the entry with the same id; do nothing if it was dropped or cleared."""
 
     async def entries(self, team_id: str) -> list[Entry]:
-        """Return a team's entries, the newest first."""
+        """Return a team's entries, the last one to arrive first."""
+
+    async def dropped(self, team_id: str) -> int:
+        """Return how many entries a team's journal has dropped for newer ones since it was cleared."""
 
     async def clear(self, team_id: str | None = None) -> None:
         """Forget a team's entries, or all of them."""
@@ -87,16 +116,29 @@ class Journal(Protocol):
 
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
     """Return headers as they may be kept: not too many, not too long, and no secret."""
-    return tuple(
-        [
-            _shown_header(name, b"[redacted]" if name in _SECRET_HEADERS else value[: bounds.LONGEST_JOURNAL_VALUE])
-            for name, value in islice(headers, bounds.MOST_JOURNAL_HEADERS)
-        ]
-    )
+    kept = []
+    room = bounds.JOURNAL_HEADERS_BYTES
+    for name, value in islice(headers, bounds.MOST_JOURNAL_HEADERS):
+        # Cut before the cache sees them: it keeps its arguments.
+        header = shown_header(
+            name[: bounds.LONGEST_JOURNAL_NAME],
+            b"[redacted]" if name in _SECRET_HEADERS else value[: bounds.LONGEST_JOURNAL_VALUE],
+        )
+        room -= len(header[0]) + len(header[1])
+        if room < 0:
+            break
+        kept.append(header)
+    return tuple(kept)
 
 
-@lru_cache(maxsize=1024)
-def _shown_header(name: bytes, value: bytes) -> tuple[str, str]:
+def size_of(path: str, query: str, headers: tuple[tuple[str, str], ...]) -> int:
+    """Return the bytes of memory that the variable parts of an entry take."""
+    return sum(map(getsizeof, (path, query, headers, *headers, *chain.from_iterable(headers))))
+
+
+@lru_cache(maxsize=bounds.MOST_CACHED_HEADERS)
+def shown_header(name: bytes, value: bytes) -> tuple[str, str]:
+    """Return a header without a key in it."""
     return redacted(name.decode("latin-1")), redacted(value.decode("latin-1"))
 
 

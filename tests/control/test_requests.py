@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import MakeApi
 from tests.control.conftest import Control, Team
 
+from cstar_mock import bounds
+
 KEY = "sk_live_0123456789-abcdefghij_KLMNOPQRSTUV"
 """Valid for nobody; what matters is that it looks like a key."""
 
@@ -22,7 +24,7 @@ def newest(team: Team) -> dict[str, Any]:
 def test_a_request_is_recorded_as_it_came_and_as_it_was_answered(team: Team) -> None:
     response = team.get("overview?period=day", **{"User-Agent": "client/1", "X-Trace": "abc"})
     entry = newest(team)
-    assert list(entry) == ["id", "receivedAt", "teamTime", "request", "response"]
+    assert list(entry) == ["id", "state", "receivedAt", "teamTime", "request", "response"]
     assert entry["id"] == response.headers["X-Request-Id"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", entry["receivedAt"])
     assert entry["teamTime"] == "2025-12-10T14:30:00Z"
@@ -37,7 +39,7 @@ def test_a_request_is_recorded_as_it_came_and_as_it_was_answered(team: Team) -> 
     assert (headers["user-agent"], headers["x-trace"]) == ("client/1", "abc")
     assert headers["authorization"] == "[redacted]"
     assert entry["response"].pop("durationMs") > 0
-    assert entry["response"] == {"status": 200, "code": None, "fault": None}
+    assert entry["response"] == {"status": 200, "code": None, "fault": None, "hint": None}
     assert team.call("GET", f"/requests/{entry['id']}")["id"] == entry["id"]
 
 
@@ -45,7 +47,7 @@ def test_the_answer_to_a_repeated_request_is_recorded_as_well(team: Team) -> Non
     ids = [team.get().headers["X-Request-Id"] for _ in range(3)]
     listed = team.call("GET", "/requests")
     assert [entry["id"] for entry in listed["requests"]] == ids[::-1]
-    assert listed["meta"] == {"total": 3}
+    assert listed["meta"] == {"total": 3, "dropped": 0}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_the_fault_that_acted_is_recorded(team: Team) -> None:
     team.call("PUT", "/faults", {"id": "mine", "status": "internal_error", "failRequestCount": 1})
     team.get()
     assert newest(team)["response"] | {"durationMs": 0} == {
-        "status": 500, "code": "internal_error", "durationMs": 0, "fault": "mine",
+        "status": 500, "code": "internal_error", "durationMs": 0, "fault": "mine", "hint": None,
     }  # fmt: skip
     team.get()
     assert newest(team)["response"]["fault"] is None
@@ -88,6 +90,11 @@ def test_requests_are_found_and_counted_by_all_that_they_are(team: Team) -> None
         ({"path": f"/api/v1/teams/{team.id}/analytics/agents"}, [2, 3]),
         ({"query": "period=x"}, [1]),
         ({"query": ""}, [0, 2, 3]),
+        ({"queryString": "period=x"}, [1]),
+        ({"queryString": "period"}, []),
+        ({"state": "answered"}, [0, 1, 2, 3]),
+        ({"state": "pending"}, []),
+        ({"key_type": "publishable"}, [2]),
         ({"keyType": "publishable"}, [2]),
         ({"environment": "live"}, [3]),
         ({"status": 400}, [1]),
@@ -100,12 +107,12 @@ def test_requests_are_found_and_counted_by_all_that_they_are(team: Team) -> None
         found = team.call("POST", "/requests/find", criteria)
         assert [entry["id"] for entry in found["requests"]] == [ids[number] for number in reversed(wanted)], criteria
         assert found["meta"]["total"] == len(wanted)
-        assert team.call("POST", "/requests/count", criteria) == {"count": len(wanted)}
+        assert team.call("POST", "/requests/count", criteria) == {"count": len(wanted), "dropped": 0}
     limited = team.call("POST", "/requests/find", {}, limit=2)
     assert ([entry["id"] for entry in limited["requests"]], limited["meta"]["total"]) == (ids[:1:-1], 4)
 
 
-@pytest.mark.parametrize("criteria", [{"colour": 1}, {"status": 600}, {"endpoint": "tickets"}, {"key_type": "secret"}])
+@pytest.mark.parametrize("criteria", [{"colour": 1}, {"status": 600}, {"endpoint": "tickets"}, {"state": "lost"}])
 def test_criteria_that_are_not_known_are_refused(team: Team, criteria: dict[str, Any]) -> None:
     for path in ("/requests/find", "/requests/count"):
         assert next(iter(criteria)) in str(team.refused(400, "POST", path, criteria)["errors"])
@@ -115,7 +122,7 @@ def test_criteria_that_are_not_known_are_refused(team: Team, criteria: dict[str,
 def test_requests_are_forgotten_when_told(team: Team) -> None:
     request_id = team.get().headers["X-Request-Id"]
     assert team.call("DELETE", "/requests") is None
-    assert team.call("GET", "/requests") == {"requests": [], "meta": {"total": 0}}
+    assert team.call("GET", "/requests") == {"requests": [], "meta": {"total": 0, "dropped": 0}}
     team.refused(404, "GET", f"/requests/{request_id}")
 
 
@@ -139,7 +146,10 @@ def test_what_belonged_to_no_team_is_unmatched(control: Control) -> None:
     assert [entry["id"] for entry in listed["requests"]] == [answer.headers["X-Request-Id"] for answer in sent[::-1]]
     assert [entry["response"]["status"] for entry in listed["requests"]] == [405, 401, 404, 401]
     assert all(entry["request"]["key"] is None for entry in listed["requests"])
-    assert listed["meta"] == {"total": 4}
+    assert listed["meta"] == {"total": 4, "dropped": 0}
+    assert [entry["response"]["hint"] for entry in listed["requests"]] == [
+        None, sent[2].headers["X-Cstar-Mock-Hint"], None, sent[0].headers["X-Cstar-Mock-Hint"],
+    ]  # fmt: skip
     assert control.call("GET", "/requests/unmatched", limit=1)["meta"]["total"] == 4
     assert team.call("GET", "/requests")["meta"]["total"] == 1
 
@@ -162,12 +172,56 @@ def test_a_ring_keeps_the_newest_and_no_more(make_api: MakeApi, size: int) -> No
     assert [entry["id"] for entry in one.call("GET", "/requests")["requests"]] == kept
     assert [entry["id"] for entry in two.call("GET", "/requests")["requests"]] == [two_id][:size]
     assert control.call("GET", "/requests/unmatched")["meta"]["total"] == size
+    if size:  # with 0, nothing is recorded
+        assert one.call("GET", "/requests")["meta"] == {"total": size, "dropped": 12 - size}
+        assert one.call("POST", "/requests/count", {}) == {"count": size, "dropped": 12 - size}
+        one.call("DELETE", "/requests")
+    assert one.call("POST", "/requests/count", {}) == {"count": 0, "dropped": 0}
 
 
-def test_long_and_many_headers_do_not_fill_the_memory(team: Team) -> None:
-    headers = {f"x-{number}": "x" * 5000 for number in range(100)}
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("period=week", [0, 1, 2]),
+        ("trace=1", [1, 2]),
+        ("trace=1&period=week", [1, 2]),
+        ("tag=a", [2]),
+        ("tag=a&tag=b", [2]),
+        ("tag=a&tag=a", []),
+        ("tag=a%20%C3%A9", [3]),
+        ("tag=a+é", [3]),
+        ("tag", [4]),
+        ("tag=", [4]),
+        ("period", []),
+        ("period=wee", []),
+        ("", [5]),
+    ],
+)
+@pytest.mark.one_engine("the criteria are compared in Python")
+def test_a_query_is_found_by_its_parameters(team: Team, query: str, found: list[int]) -> None:
+    queries = ["?period=week", "?period=week&trace=1", "?trace=1&tag=b&tag=a&period=week", "?tag=a+%c3%a9", "?tag=", ""]
+    ids = [team.get(f"overview{sent}").headers["X-Request-Id"] for sent in queries]
+    listed = team.call("POST", "/requests/find", {"query": query})["requests"]
+    assert [entry["id"] for entry in listed] == [ids[number] for number in reversed(found)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {f"x-{number}": "x" * 5000 for number in range(99)},
+        {f"x-{number}-{'n' * 300}": "x" * 300 for number in range(90)},
+        {f"x-{'n' * 30_000}": "x"},
+    ],
+)
+def test_long_and_many_headers_do_not_fill_the_memory(team: Team, headers: dict[str, str]) -> None:
     team.get(f"overview?padding={'x' * 5000}", **headers)
-    assert len(str(newest(team))) < 10_000
+    assert len(str(newest(team))) < 6_000
+    kept = newest(team)["request"]["headers"]
+    assert kept
+    assert len(kept) <= bounds.MOST_JOURNAL_HEADERS
+    assert max(map(len, kept)) <= bounds.LONGEST_JOURNAL_NAME
+    assert max(map(len, kept.values())) <= bounds.LONGEST_JOURNAL_VALUE
+    assert sum(map(len, [*kept, *kept.values()])) <= bounds.JOURNAL_HEADERS_BYTES
 
 
 # --- No key, anywhere -----------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class _Doors:
         self.second = NOW // 1_000_000
         monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
         monkeypatch.setattr("cstar_mock.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
-        monkeypatch.setattr("cstar_mock.faults.asyncio.sleep", _no_sleep)
+        monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _at_once)
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(4)]
         self.databases[0].prepare()
@@ -153,8 +153,8 @@ class _Doors:
         rows.remove(connection, Scope(first.team_id, first.environment), CsatResponse, first.id)
 
 
-async def _no_sleep(_seconds: float) -> None:
-    pass
+async def _at_once(_seconds: float, _receive: Receive) -> bool:
+    return False
 
 
 def _told(headers: Any) -> list[tuple[str, str]]:

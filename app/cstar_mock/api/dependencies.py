@@ -52,6 +52,7 @@ async def any_key(request: Request) -> Caller:
         RateLimitExceeded: the key has used up its limit.
         CannedAnswer: a fault rule or `Prefer` asks for it.
         ConnectionBroken: a fault rule asks for it.
+        ClientGone: the client has disconnected during a delay.
     """
     services = services_of(request)
     context = context_of(request.scope)
@@ -61,7 +62,7 @@ async def any_key(request: Request) -> Caller:
     if caller is None:  # else the replay lane has, whose answer did not hold any more
         caller = await authenticate(request.scope, services, context, sent_of(request.scope).key)
     await count(services, context, caller)
-    await _fail_if_asked_to(request.scope, services, context, caller)
+    await _fail_if_asked_to(request, services, context, caller)
     return caller
 
 
@@ -127,7 +128,8 @@ async def secret_key(request: Request) -> Caller:
     return caller
 
 
-async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestContext, caller: Caller) -> None:
+async def _fail_if_asked_to(request: Request, services: Services, context: RequestContext, caller: Caller) -> None:
+    scope = request.scope
     decision: Decision | None = None
     if services.settings.prefer:
         preferred = prefer.preferred(scope["headers"])
@@ -147,7 +149,10 @@ async def _fail_if_asked_to(scope: Scope, services: Services, context: RequestCo
         # A 429 whose headers said that requests are left would be a contradiction.
         seconds = decision.retry_after or faults.DEFAULT_RETRY_AFTER
         context.rate_limit = rate_limit.used_up(context.rate_limit, seconds)
-    await decision.act()
+    if decision.delay_ms:
+        assert context.recording is not None  # noqa: S101  (every request has one once the application is started)
+        await context.recording.wait(decision.delay_ms / 1000, request.receive)
+    decision.fail()
 
 
 def _fault_request(scope: Scope, caller: Caller) -> FaultRequest:

@@ -1,22 +1,26 @@
-"""What clients sent: list, count and find requests, the newest first."""
+"""The journal: list, count and find the requests of clients, the newest first."""
 
+from collections import Counter
 from http import HTTPStatus
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from cstar_mock import teams
+from cstar_mock import bounds, teams
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.faults import Endpoint
-from cstar_mock.journal import UNMATCHED, Entry
+from cstar_mock.journal import UNMATCHED, Entry, RequestState
 from cstar_mock.models import Environment, KeyType
 from cstar_mock.teams import UnknownName
 from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Requests"])
+
+_DROPPED = "Older requests that a full journal has dropped since it was cleared; they are not counted."
 
 
 class RequestKey(Answer):
@@ -40,18 +44,26 @@ class RequestShown(Answer):
 
 
 class ResponseShown(Answer):
-    """What was answered; status 0 means that the connection was broken."""
+    """The answer, if there is one."""
 
-    status: int
+    status: int | None = Field(
+        description="0 if a fault rule broke the connection; null while pending, and if the client was gone."
+    )
     code: str | None = Field(description="`error.code` of the envelope.")
-    duration_ms: float
+    duration_ms: float | None = Field(
+        description="Milliseconds until the answer, or until the client was gone; null while pending."
+    )
     fault: str | None = Field(description="The fault rule that acted, or `Prefer`.")
+    hint: str | None = Field(description="What was wrong with the key, as in `X-Cstar-Mock-Hint`.")
 
 
 class RecordedRequest(Answer):
     """One request and its answer."""
 
     id: str
+    state: RequestState = Field(
+        description="`pending` from the arrival on, `answered`, or `client_gone` if the client disconnected before."
+    )
     received_at: str = Field(description="Real time.")
     team_time: str = Field(description="The team's time.")
     request: RequestShown
@@ -62,6 +74,7 @@ class Total(Answer):
     """How many there are in all."""
 
     total: int
+    dropped: int = Field(description=_DROPPED)
 
 
 class RecordedRequests(Answer):
@@ -75,17 +88,26 @@ class Count(Answer):
     """How many requests match."""
 
     count: int
+    dropped: int = Field(description=_DROPPED)
 
 
 class Criteria(Body):
-    """What a request must be like; what is left out is as it likes."""
+    """Criteria that a request must match; omitted fields match anything. Names may be in snake_case, too."""
+
+    model_config = ConfigDict(validate_by_name=True)
 
     method: Text | None = None
     path: Text | None = None
     endpoint: Endpoint | None = None
-    query: Text | None = Field(None, description="The query string as it was sent.")
+    query: Text | None = Field(
+        None,
+        max_length=bounds.LONGEST_JOURNAL_PATH,
+        description="Parameters that the query must have among others: `period=week`. Empty: it has none.",
+    )
+    query_string: Text | None = Field(None, description="The whole query as it was sent.")
     key_type: KeyType | None = None
     environment: Environment | None = None
+    state: RequestState | None = None
     status: Annotated[int, Field(ge=0, le=599), WHOLE] | None = None
     code: Text | None = None
     fault: Text | None = None
@@ -97,14 +119,25 @@ class Criteria(Body):
             (self.method, entry.method),
             (self.path, entry.path),
             (self.endpoint, entry.endpoint),
-            (self.query, entry.query),
+            (self.query_string, entry.query),
             (self.key_type, key.get("type")),
             (self.environment, key.get("environment")),
+            (self.state, entry.state),
             (self.status, entry.status),
             (self.code, entry.code),
             (self.fault, entry.fault),
         )
-        return all(want is None or want == is_ for want, is_ in wanted)
+        return all(want is None or want == is_ for want, is_ in wanted) and self._has_parameters(entry)
+
+    def _has_parameters(self, entry: Entry) -> bool:
+        if self.query is None:
+            return True
+        parameters = _parameters(entry.query)
+        return _parameters(self.query) <= parameters if self.query else not parameters
+
+
+def _parameters(query: str) -> Counter[tuple[str, str]]:
+    return Counter(parse_qsl(query, keep_blank_values=True))
 
 
 Limit = Annotated[int, Query(ge=1, le=100_000)]
@@ -113,13 +146,13 @@ Limit = Annotated[int, Query(ge=1, le=100_000)]
 @router.get("/requests/unmatched", operation_id="listUnmatchedRequests", responses=described())
 async def list_unmatched(owned: Owned, limit: Limit = 1000) -> RecordedRequests:
     """List the requests that belonged to no team: without a valid key, or to an unknown route."""
-    return _shown(await owned.state.journal.entries(UNMATCHED), limit)
+    return await _list(owned, UNMATCHED, Criteria(), limit)
 
 
 @router.get("/teams/{team}/requests", operation_id="listRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def list_(owned: Owned, team: TeamName, limit: Limit = 1000) -> RecordedRequests:
     """List a team's requests."""
-    return _shown(await _entries(owned, team), limit)
+    return await _list(owned, await _id(owned, team), Criteria(), limit)
 
 
 @router.delete(
@@ -136,35 +169,35 @@ async def delete(owned: Owned, team: TeamName) -> Response:
 
 @router.post("/teams/{team}/requests/count", operation_id="countRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def count(owned: Owned, team: TeamName, criteria: Criteria) -> Count:
-    """Count the requests that are like this."""
-    return Count(count=sum(map(criteria.matches, await _entries(owned, team))))
+    """Count the requests that match the criteria."""
+    journal, id_ = owned.state.journal, await _id(owned, team)
+    matching = sum(map(criteria.matches, await journal.entries(id_)))
+    return Count(count=matching, dropped=await journal.dropped(id_))
 
 
 @router.post("/teams/{team}/requests/find", operation_id="findRequests", responses=described(HTTPStatus.NOT_FOUND))
 async def find(owned: Owned, team: TeamName, criteria: Criteria, limit: Limit = 1000) -> RecordedRequests:
-    """List the requests that are like this."""
-    return _shown(list(filter(criteria.matches, await _entries(owned, team))), limit)
+    """List the requests that match the criteria."""
+    return await _list(owned, await _id(owned, team), criteria, limit)
 
 
 @router.get("/teams/{team}/requests/{id}", operation_id="getRequest", responses=described(HTTPStatus.NOT_FOUND))
 async def get(owned: Owned, team: TeamName, id: NamedId) -> RecordedRequest:  # noqa: A002
     """Look one request up by its id, which stood in `X-Request-Id`."""
-    found = [entry for entry in await _entries(owned, team) if entry.id == id]
+    found = [entry for entry in await owned.state.journal.entries(await _id(owned, team)) if entry.id == id]
     if not found:
         raise UnknownName(f"there is no request {id[:100]!r} in the journal")
     return RecordedRequest.model_validate(found[0].as_json())
 
 
-async def _entries(owned: Services, team: str) -> list[Entry]:
-    return await owned.state.journal.entries(await _id(owned, team))
+async def _list(owned: Services, team_id: str, criteria: Criteria, limit: int) -> RecordedRequests:
+    journal = owned.state.journal
+    entries = list(filter(criteria.matches, await journal.entries(team_id)))
+    return RecordedRequests(
+        requests=[RecordedRequest.model_validate(entry.as_json()) for entry in entries[:limit]],
+        meta=Total(total=len(entries), dropped=await journal.dropped(team_id)),
+    )
 
 
 async def _id(owned: Services, team: str) -> str:
     return str((await owned.database.read(teams.get, team)).id)
-
-
-def _shown(entries: list[Entry], limit: int) -> RecordedRequests:
-    return RecordedRequests(
-        requests=[RecordedRequest.model_validate(entry.as_json()) for entry in entries[:limit]],
-        meta=Total(total=len(entries)),
-    )

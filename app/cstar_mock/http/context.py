@@ -1,6 +1,6 @@
 """The outermost layer: every request gets an id, every response its headers, every crash an answer.
 
-What was asked and answered goes into the log and the journal from here, once the answer is known. Pure ASGI, as all
+Each request goes into the log and the journal from here, once its answer is known. Pure ASGI, as all
 our middleware: it costs microseconds and does not touch bodies.
 """
 
@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cstar_mock import clock, errors, ids
+from cstar_mock import errors, ids
 from cstar_mock.clock import REAL_TIME, Instant
 from cstar_mock.errors import ApiError, StateUnavailable
 from cstar_mock.faults import ConnectionBroken
 from cstar_mock.http.at_once import AT_ONCE, SENT
 from cstar_mock.http.protocol import CONNECTION
-from cstar_mock.journal import UNMATCHED, Entry, Journal, shown, shown_headers
+from cstar_mock.http.recording import ClientGone, Recording, entry_of, team_of
+from cstar_mock.journal import Journal, RequestState, shown, shown_headers, size_of
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller, key_digest
 
@@ -50,6 +51,7 @@ class RequestContext:
         recorded_after: in how many milliseconds the answer was known, once it was asked for.
         status: the status of the response, once it has begun; 0 before.
         state_lost: whether the shared state was out of reach, so that nothing can be recorded.
+        recording: its entry in the journal, once the application is started for it.
     """
 
     request_id: str = field(default_factory=ids.request_id)
@@ -66,6 +68,7 @@ class RequestContext:
     recorded_after: float | None = None
     status: int = 0
     state_lost: bool = False
+    recording: Recording | None = None
 
     def now(self) -> Instant:
         """Return the team's present instant, or real time as long as no team is known."""
@@ -91,6 +94,7 @@ class Sent(NamedTuple):
         query: as it may be kept.
         endpoint: `overview`, `agents` or `whoami`, if the path is one of theirs.
         headers: as they may be kept.
+        size: the bytes of path, query and headers in the journal.
         has_preference: whether there is a `Prefer`.
         is_for_others: whether a header is for the middleware around the application.
     """
@@ -100,6 +104,7 @@ class Sent(NamedTuple):
     query: str
     endpoint: str | None
     headers: tuple[tuple[str, str], ...]
+    size: int
     has_preference: bool
     is_for_others: bool
 
@@ -111,13 +116,16 @@ def sent_of(scope: Scope) -> Sent:
     if sent is None:
         headers, path = scope["headers"], shown(scope["path"])
         names = {name for name, _ in headers}
+        query = shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else ""
         endpoint = path.rsplit("/", 1)[-1]
+        kept = shown_headers(headers)
         sent = state[SENT] = Sent(
             key_digest(headers),
             path,
-            shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else "",
+            query,
             endpoint if endpoint in _ENDPOINTS else None,
-            shown_headers(headers),
+            kept,
+            size_of(path, query, kept),
             b"prefer" in names,
             not _FOR_OTHERS.isdisjoint(names),
         )
@@ -195,7 +203,8 @@ class RequestContextMiddleware:
                 return None
             context.status = _OK
             if self._is_recorded(scope):
-                _without_waiting(self.journal.record(_team_id(context), _entry(context, scope)))
+                entry = entry_of(context, scope["method"], sent_of(scope), RequestState.ANSWERED)
+                _without_waiting(self.journal.record(team_of(context), entry))
             self._end(context, scope)
         except Exception as crash:  # noqa: BLE001  (raised where it is logged with all that is known, and answered)
             context.failure = crash
@@ -215,18 +224,15 @@ class RequestContextMiddleware:
 
     async def _serve(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         replaced = False
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_pairs(_header_lines(context))]
-            await send(message)
+        recording = context.recording = self._recording(context, scope)
+        send_with_headers = _with_headers(context, send)
 
         async def send_once_recorded(message: Message) -> None:
-            # Whoever has an answer finds it in the journal, whichever worker is asked for that.
+            # Record before sending, so that a client that has its answer finds it in the journal, on any worker.
             nonlocal replaced
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                replaced = not await self._recorded(context, scope, send_with_headers)
+                replaced = not await self._recorded(context, RequestState.ANSWERED, receive, send_with_headers)
                 if not replaced:
                     await send_with_headers(message)
             elif not replaced:
@@ -235,22 +241,33 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_once_recorded)
         except ConnectionBroken as broken:
-            if await self._recorded(context, scope, send_with_headers):
+            if await self._recorded(context, RequestState.ANSWERED, receive, send_with_headers):
                 _break(scope, broken)
+        except ClientGone:
+            await self._recorded(context, RequestState.CLIENT_GONE, receive, send_with_headers)
         except Exception:  # noqa: BLE001  (logged with all that is known, and answered)
             await _answer_crash(context, scope, send_once_recorded)
+        finally:
+            recording.close()
 
-    async def _recorded(self, context: RequestContext, scope: Scope, send: Send) -> bool:
-        """Record the request; if the journal is out of reach, answer that instead, and return False."""
-        if context.state_lost or not self._is_recorded(scope):
+    async def _recorded(self, context: RequestContext, state: RequestState, receive: Receive, send: Send) -> bool:
+        """Record how the request ended; if the journal is out of reach, answer that instead, and return False."""
+        if context.state_lost or context.recording is None:
             return True
         try:
-            await self.journal.record(_team_id(context), _entry(context, scope))
+            await context.recording.end(state, receive)
         except StateUnavailable as error:
             _log.error("%s: %s", error.sentence, error.reason)
             await _answer(context, error, send)
             return False
         return True
+
+    def _recording(self, context: RequestContext, scope: Scope) -> Recording:
+        journal = self.journal if self._is_recorded(scope) else None
+        recording = Recording(journal, context, scope["method"], sent_of(scope))
+        if self.replayed is None:  # else only fault rules let a request wait
+            recording.watch()
+        return recording
 
     def _is_recorded(self, scope: Scope) -> bool:
         return self.journal.size > 0 and not sent_of(scope).path.startswith(_UNRECORDED)
@@ -264,10 +281,6 @@ def _without_waiting(work: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     raise AssertionError(f"{work} waits")
-
-
-def _team_id(context: RequestContext) -> str:
-    return context.caller.team_id if context.caller else UNMATCHED
 
 
 def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
@@ -332,6 +345,15 @@ def _header_lines(context: RequestContext) -> bytes:
     return lines
 
 
+def _with_headers(context: RequestContext, send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *_pairs(_header_lines(context))]
+        await send(message)
+
+    return send_with_headers
+
+
 def _pairs(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
     for line in lines.splitlines():
         name, _, value = line.partition(b": ")
@@ -355,26 +377,6 @@ async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _entry(context: RequestContext, scope: Scope) -> Entry:
-    caller, sent = context.caller, sent_of(scope)
-    milliseconds = context.milliseconds()
-    return Entry(
-        context.request_id,
-        clock.real_now() - int(milliseconds * 1000),
-        context.now(),
-        scope["method"],
-        sent.path,
-        sent.query,
-        sent.endpoint,
-        sent.headers,
-        None if caller is None else caller.shown,
-        context.status,
-        context.code,
-        milliseconds,
-        context.fault,
-    )
 
 
 def _names(context: RequestContext) -> dict[str, str]:

@@ -59,7 +59,8 @@ def create_state(settings: Settings) -> State:
     """
     if settings.state is None:
         return State(MemoryWindows(), MemoryFaultCounts(), MemoryJournal(settings.journal_size))
-    from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyJournal, ValkeyWindows  # noqa: PLC0415
+    from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows  # noqa: PLC0415
+    from cstar_mock.state.valkey_journal import ValkeyJournal  # noqa: PLC0415
 
     engine = Engine(settings.state.get_secret_value(), settings.state_timeout)
     return State(ValkeyWindows(engine), ValkeyFaultCounts(engine), ValkeyJournal(engine, settings.journal_size), engine)

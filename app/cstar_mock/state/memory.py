@@ -4,9 +4,10 @@ Only touched from the event loop, and without an `await` inside, so it needs no 
 """
 
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from limits import RateLimitItemPerSecond
@@ -20,6 +21,8 @@ from cstar_mock.journal import Entry
 from cstar_mock.rate_limit import Hit
 
 _PURGE_EVERY = 4096
+_ENTRY_BYTES = 600
+"""Bytes of memory of an entry besides its size."""
 
 
 class _NamedLimit(RateLimitItemPerSecond):
@@ -167,47 +170,78 @@ class MemoryFaultCounts:
             self._counts.get(team_id, {}).pop(rule_id, None)
 
 
+class _Ring:
+    """The entries of one team by their ids, in the order of their first recording."""
+
+    __slots__ = ("dropped", "entries")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[str, Entry] = OrderedDict()
+        self.dropped = 0
+
+
 class MemoryJournal:
     """A ring of entries for each team."""
 
     def __init__(self, size: int) -> None:
         """Make an empty journal with rings of `size` entries; 0 keeps nothing."""
         self.size = size
-        self._rings: OrderedDict[str, deque[Entry]] = OrderedDict()
-        self._total = 0
+        self._rings: OrderedDict[str, _Ring] = OrderedDict()
+        self._count = 0
+        self._bytes = 0
 
     async def record(self, team_id: str, entry: Entry) -> None:
         """Add an entry to a team's ring, in the place of the oldest one if the ring is full."""
         ring = self._rings.get(team_id)
         if ring is None:
-            ring = self._rings[team_id] = deque(maxlen=self.size)
-            if len(self._rings) > bounds.MOST_JOURNAL_TEAMS:
-                self._total -= len(self._rings.popitem(last=False)[1])
+            if len(self._rings) >= bounds.MOST_JOURNAL_TEAMS:
+                self._forget(next(iter(self._rings)))
+            ring = self._rings[team_id] = _Ring()
         else:
             self._rings.move_to_end(team_id)
-        self._total += len(ring) < self.size
-        ring.append(entry)
-        if self._total > bounds.MOST_JOURNAL_ENTRIES:
-            self._drop_one()
+        if len(ring.entries) >= self.size:
+            self._drop_first(ring)
+        ring.entries[entry.id] = entry
+        self._count += 1
+        self._bytes += _ENTRY_BYTES + entry.size
+        while self._count > bounds.MOST_JOURNAL_ENTRIES or self._bytes > bounds.JOURNAL_BYTES:
+            quietest, ring = next(iter(self._rings.items()))
+            self._drop_first(ring)
+            if not ring.entries:
+                del self._rings[quietest]
+
+    async def update(self, team_id: str, entry: Entry) -> None:
+        """Replace the entry with the same id; do nothing if it was dropped or cleared."""
+        ring = self._rings.get(team_id)
+        if ring is not None and entry.id in ring.entries:
+            ring.entries[entry.id] = entry
 
     async def entries(self, team_id: str) -> list[Entry]:
-        """Return a team's entries, the newest first."""
-        return list(reversed(self._rings.get(team_id, ())))
+        """Return a team's entries, the last one to arrive first."""
+        ring = self._rings.get(team_id)
+        return [] if ring is None else sorted(ring.entries.values(), key=attrgetter("arrived"))[::-1]
+
+    async def dropped(self, team_id: str) -> int:
+        """Return how many entries a team's ring has dropped since it was cleared."""
+        ring = self._rings.get(team_id)
+        return 0 if ring is None else ring.dropped
 
     async def clear(self, team_id: str | None = None) -> None:
         """Forget a team's entries, or all of them."""
-        if team_id is None:
-            self._rings.clear()
-            self._total = 0
-        else:
-            self._total -= len(self._rings.pop(team_id, ()))
+        for name in list(self._rings) if team_id is None else [team_id]:
+            self._forget(name)
 
-    def _drop_one(self) -> None:
-        oldest, ring = next(iter(self._rings.items()))
-        ring.popleft()
-        self._total -= 1
-        if not ring:
-            del self._rings[oldest]
+    def _forget(self, team_id: str) -> None:
+        ring = self._rings.pop(team_id, None)
+        if ring is not None:
+            self._count -= len(ring.entries)
+            self._bytes -= sum(_ENTRY_BYTES + entry.size for entry in ring.entries.values())
+
+    def _drop_first(self, ring: _Ring) -> None:
+        _, entry = ring.entries.popitem(last=False)
+        ring.dropped += 1
+        self._count -= 1
+        self._bytes -= _ENTRY_BYTES + entry.size
 
 
 @lru_cache(maxsize=1024)

@@ -11,23 +11,21 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pydantic_core import from_json, to_json
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
 from cstar_mock.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, Taken, drawn
-from cstar_mock.journal import Entry
 from cstar_mock.rate_limit import Hit
 
 T = TypeVar("T")
 
 _PREFIX = "cstar-mock"
 _MOST_CONNECTIONS = 64
-_DAY = 86_400
-_FAULTS_SECONDS = 30 * _DAY
+DAY = 86_400
+"""Seconds."""
+_FAULTS_SECONDS = 30 * DAY
 _BLOCK = 64
-_PAGE = 1_000
 
 # A host that vanished closes no connection: without probes, each pooled one would cost a request its time-out.
 _KEEPALIVE = {
@@ -115,7 +113,7 @@ class Engine:
         return Valkey.from_pool(pool)
 
 
-class _Script:
+class Script:
     """A Lua script, sent whole only if the engine does not know it yet."""
 
     def __init__(self, text: str) -> None:
@@ -140,7 +138,7 @@ class _Script:
 
 # The engine's own clock, so that hosts whose clocks differ agree. The key ends with its window: in real time, which
 # the team's clock can only be ahead of.
-_HIT = _Script("""
+_HIT = Script("""
 local length, advanced = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = tonumber(redis.call('TIME')[1]) + advanced
 local ends = tonumber(redis.call('HGET', KEYS[1], 'ends')) or 0
@@ -153,7 +151,7 @@ return {redis.call('HINCRBY', KEYS[1], 'count', 1), ends, now}
 """)
 
 
-_GIVE_BACK = _Script("""
+_GIVE_BACK = Script("""
 if redis.call('HGET', KEYS[1], 'ends') == ARGV[1] then redis.call('HINCRBY', KEYS[1], 'count', -1) end
 """)
 
@@ -166,16 +164,16 @@ class ValkeyWindows:
 
     async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
         """Count one hit, in a new window if the last one has ended."""
-        count, end, now = await _HIT.run(self._engine, _key("window", name), window, advanced)
+        count, end, now = await _HIT.run(self._engine, key_of("window", name), window, advanced)
         return Hit(count <= amount, max(0, amount - count), end, now)
 
     async def give_back(self, name: str, end: int) -> None:
         """Take one hit back, if its window has not been replaced."""
-        await _GIVE_BACK.run(self._engine, _key("window", name), end)
+        await _GIVE_BACK.run(self._engine, key_of("window", name), end)
 
     async def clear(self, names: Iterable[str]) -> None:
         """Forget counters."""
-        keys = [_key("window", name) for name in names]
+        keys = [key_of("window", name) for name in names]
         if keys:
             await self._engine.send("UNLINK", *keys)
 
@@ -183,7 +181,7 @@ class ValkeyWindows:
 # For each candidate: id, most failures (-1: any number), passes at first, 1 if every other one fails, and, if chance
 # decides, what it decides from a number on. Returns the candidate, the request's number and whether it fails; without
 # the latter if what chance decides about that number is not known here, and then nothing is counted.
-_TAKE = _Script("""
+_TAKE = Script("""
 for i = 2, #ARGV, 6 do
   local id, most, passes = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local found = redis.call('HMGET', KEYS[1], id .. '/seen', id .. '/failed')
@@ -219,7 +217,7 @@ class ValkeyFaultCounts:
         One round trip; two if chance decides, as Python draws it, which takes the number first. It takes more only if
         dozens of other requests come between the two.
         """
-        key = _key("faults", team_id)
+        key = key_of("faults", team_id)
         draws: dict[int, tuple[int, str]] = {}
         while True:
             arguments = [
@@ -240,7 +238,7 @@ class ValkeyFaultCounts:
 
     async def counts(self, team_id: str) -> Mapping[str, tuple[int, int]]:
         """Return how many requests each rule of a team has decided about, and how many of them failed."""
-        key = _key("faults", team_id)
+        key = key_of("faults", team_id)
         found: dict[bytes, bytes] = await self._engine.send("HGETALL", key)
         numbers = {field.decode(): int(value) for field, value in found.items()}
         rules = {field.rpartition("/")[0] for field in numbers}
@@ -248,7 +246,7 @@ class ValkeyFaultCounts:
 
     async def forget(self, team_id: str, rule_id: str | None = None) -> None:
         """Forget the counts of a team's rules, or of one of them."""
-        key = _key("faults", team_id)
+        key = key_of("faults", team_id)
         if rule_id is None:
             await self._engine.send("UNLINK", key)
         else:
@@ -267,60 +265,6 @@ def _drawn_block(seed: int, probability: float, block: int) -> str:
     return "".join("01"[drawn(seed, probability, number)] for number in numbers)
 
 
-_RECORD = _Script("""
-redis.call('LPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-""")
-
-
-class ValkeyJournal:
-    """A list of entries for each team, as JSON; a team that is quiet for a day has none."""
-
-    def __init__(self, engine: Engine, size: int) -> None:
-        """Use lists of `size` entries; 0 keeps nothing."""
-        self.size = size
-        self._engine = engine
-
-    async def record(self, team_id: str, entry: Entry) -> None:
-        """Add an entry to a team's list, in the place of the oldest one if the list is full."""
-        await _RECORD.run(self._engine, _key("journal", team_id), _written(entry), self.size, _DAY)
-
-    async def entries(self, team_id: str) -> list[Entry]:
-        """Return a team's entries, the newest first."""
-        key = _key("journal", team_id)
-        found: dict[str, Entry] = {}
-        for start in range(0, self.size, _PAGE):
-            page = await self._engine.send("LRANGE", key, start, start + _PAGE - 1)
-            # What was recorded between two pages has moved the rest: entries come twice, but none is left out.
-            found |= {entry.id: entry for entry in map(_read, page)}
-            if len(page) < _PAGE:
-                break
-        return list(found.values())
-
-    async def clear(self, team_id: str | None = None) -> None:
-        """Forget a team's entries, or all of them."""
-        if team_id is not None:
-            await self._engine.send("UNLINK", _key("journal", team_id))
-            return
-
-        async def unlink_all(client: Valkey) -> None:
-            keys = [key async for key in client.scan_iter(match=_key("journal", "*"), count=_PAGE)]
-            if keys:
-                await client.unlink(*keys)
-
-        await self._engine.run(unlink_all)
-
-
-def _key(kind: str, name: str) -> str:
+def key_of(kind: str, name: str) -> str:
+    """Return the key in Valkey of a counter, of counts or of a journal."""
     return f"{_PREFIX}:{kind}:{name}"
-
-
-def _written(entry: Entry) -> bytes:
-    return to_json([getattr(entry, name) for name in Entry._fields])
-
-
-def _read(text: bytes) -> Entry:
-    values = dict(zip(Entry._fields, from_json(text), strict=True))
-    headers = tuple((name, value) for name, value in values.pop("headers"))
-    return Entry(headers=headers, **values)
