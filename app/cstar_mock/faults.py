@@ -180,6 +180,10 @@ class FaultRule(_Part):
         )
 
 
+_CLOCKS_DIFFER = clock.MINUTE
+"""By how much the clocks of two hosts with one database may differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActiveRule:
     """A rule as it is kept with its team.
@@ -191,6 +195,13 @@ class ActiveRule:
     id: str
     rule: FaultRule
     ends_at: Instant | None = None
+
+    def healed(self, now: Instant) -> bool:
+        """Whether it does not act any more: its end has come, or is farther away than its length, as time went back."""
+        if self.ends_at is None or self.rule.time_to_live is None:
+            return False
+        left = self.ends_at - now
+        return left <= 0 or left > self.rule.time_to_live * clock.SECOND + _CLOCKS_DIFFER
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,9 +328,7 @@ async def decide(
     Raises:
         StateUnavailable: the counts are shared, and can't be reached.
     """
-    candidates = [
-        active for active in rules if active.rule.matches(request) and (active.ends_at is None or active.ends_at > now)
-    ]
+    candidates = [active for active in rules if active.rule.matches(request) and not active.healed(now)]
     taken = await counts.take(team_id, candidates) if candidates else None
     if taken is None or not taken.fails:
         return None

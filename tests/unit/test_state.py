@@ -57,6 +57,19 @@ hits = st.lists(
 )
 
 
+def test_a_window_of_valkey_ends_when_time_goes_back_behind_its_beginning(
+    engines: list[Engine], loop: asyncio.Runner
+) -> None:
+    windows, counter = ValkeyWindows(engines[0]), name()
+    first = loop.run(windows.hit(counter, 1, 60))
+    assert not loop.run(windows.hit(counter, 1, 60)).within
+    key = f"cstar-mock:window:{counter}"
+    loop.run(engines[0].send("HSET", key, "begins", first.now + 3600, "ends", first.now + 3660))
+    again = loop.run(windows.hit(counter, 1, 60))
+    assert again.within
+    assert again.end <= again.now + 60
+
+
 @quickly
 @given(hits=hits, clear_at=st.integers(0, 30))
 def test_windows_in_valkey_stand_where_those_in_memory_stand(

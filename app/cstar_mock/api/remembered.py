@@ -1,7 +1,7 @@
 """Answers that provably still hold: nothing was written to the team since, and no row has entered or left the window.
 
 The first is told by the team's revision, which grows with every write to it, by whichever process. The second is told
-by the instant until which an answer holds: for ever if the clock stands still.
+by the instants from which to which an answer holds: forever if the clock is frozen.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ class Answer:
         data: as JSON.
         team_id: whose; a key can become another team's.
         revision: the team's, before the data were read.
+        since: the instant of the team's clock that the data were computed for. The host's clock may go back behind it.
         until: when, by the team's clock, a row enters or leaves the window; None for never.
         question: what it answers; asked again once it does not hold any more.
     """
@@ -37,12 +38,16 @@ class Answer:
     data: bytes
     team_id: str
     revision: int
+    since: Instant
     until: Instant | None
     question: "Question"
 
     def holds(self, caller: Caller) -> bool:
         """Whether the same request of this caller has the same data for its answer now."""
-        return self.revision == caller.revision and (self.until is None or caller.clock.now() < self.until)
+        if self.revision != caller.revision:
+            return False
+        now = caller.clock.now()
+        return self.since <= now and (self.until is None or now < self.until)
 
 
 class Remembered:

@@ -21,6 +21,7 @@ from cstar_mock.journal import Entry
 from cstar_mock.rate_limit import Hit
 
 _PURGE_EVERY = 4096
+_ENDED = (0, 0, 0)
 _ENTRY_BYTES = 600
 """Bytes of memory of an entry besides its size."""
 
@@ -36,18 +37,22 @@ class _NamedLimit(RateLimitItemPerSecond):
 class WindowStorage(Storage):
     """Counters in memory, on a clock of whole seconds that can be advanced.
 
-    Ended windows are dropped now and then, so that memory follows the number of counters in use.
+    A window has ended, too, if real time has gone back behind its beginning. Ended windows are dropped now and then, so
+    that memory follows the number of counters in use.
     """
 
     STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
 
-    now = 0
-    """The second in which the present hit is counted. Read once for each, so that the counter and what is told of it
-    can't disagree; limits' own storages would read the wall clock several times."""
+    real = 0
+    """Real time of the present hit. Read once for each, so that the counter and its headers can't disagree; limits' own
+    storages would read the wall clock several times."""
+
+    advanced = 0
+    """Seconds that the counter's clock is ahead of real time."""
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)
-        self._windows: dict[str, tuple[int, int]] = {}
+        self._windows: dict[str, tuple[int, int, int]] = {}  # count, real beginning, end
         self._until_purge = _PURGE_EVERY
 
     @property
@@ -57,11 +62,11 @@ class WindowStorage(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1, **_elastic: bool) -> int:
         """Count, in a new window if the last one has ended; limits before 5.0 also passes `elastic_expiry=False`."""
-        now = self.now
-        count, end = self._windows.get(key, (0, 0))
-        if end <= now:
-            count, end = 0, now + expiry
-        self._windows[key] = (count + amount, end)
+        real, now = self.real, self.real + self.advanced
+        count, begin, end = self._windows.get(key, _ENDED)
+        if end <= now or real < begin:
+            count, begin, end = 0, real, now + expiry
+        self._windows[key] = (count + amount, begin, end)
         self._until_purge -= 1
         if not self._until_purge:
             self._purge()
@@ -69,23 +74,24 @@ class WindowStorage(Storage):
 
     def get(self, key: str) -> int:
         """Return the count in the present window."""
-        count, end = self._windows.get(key, (0, 0))
-        return count if end > self.now else 0
+        count, begin, end = self._windows.get(key, _ENDED)
+        return count if end > self.real + self.advanced and begin <= self.real else 0
 
     def get_expiry(self, key: str) -> float:
         """Return when the present window ends, in seconds of the same clock."""
-        _, end = self._windows.get(key, (0, 0))
-        return max(end, self.now)
+        *_, end = self._windows.get(key, _ENDED)
+        return max(end, self.real + self.advanced)
 
     def window(self, key: str) -> tuple[int, int]:
         """Return the count in a counter's last window, and when that ends."""
-        return self._windows[key]
+        count, _, end = self._windows[key]
+        return count, end
 
     def give_back(self, key: str, end: int) -> None:
         """Take one back in the window with this end."""
-        count, present_end = self._windows.get(key, (0, 0))
+        count, begin, present_end = self._windows.get(key, _ENDED)
         if present_end == end and count:
-            self._windows[key] = count - 1, end
+            self._windows[key] = count - 1, begin, end
 
     def check(self) -> bool:
         """Memory is always healthy."""
@@ -105,7 +111,7 @@ class WindowStorage(Storage):
         # Judged by real time: the clocks of other teams are not known here, and can only be ahead of it.
         self._until_purge = _PURGE_EVERY
         now = int(time.time())
-        self._windows = {key: window for key, window in self._windows.items() if window[1] > now}
+        self._windows = {key: window for key, window in self._windows.items() if window[1] <= now < window[2]}
 
 
 class MemoryWindows:
@@ -125,10 +131,11 @@ class MemoryWindows:
     async def hit(self, name: str, amount: int, window: int, advanced: int = 0) -> Hit:
         """Count one hit, in a new window if the last one has ended."""
         item = _limit(amount, window)
-        now = self._storage.now = int(time.time()) + advanced
+        real = self._storage.real = int(time.time())
+        self._storage.advanced = advanced
         within = self._strategy.hit(item, name)
         count, end = self._storage.window(name)
-        return Hit(within, max(0, amount - count), end, now)
+        return Hit(within, max(0, amount - count), end, real + advanced)
 
     async def give_back(self, name: str, end: int) -> None:
         """Take one hit back, if its window has not been replaced."""

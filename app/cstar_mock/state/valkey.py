@@ -137,14 +137,16 @@ class Script:
 
 
 # The engine's own clock, so that hosts whose clocks differ agree. The key ends with its window: in real time, which
-# the team's clock can only be ahead of.
+# the team's clock can only be ahead of. A window has ended, too, if real time has gone back behind its beginning.
 _HIT = Script("""
 local length, advanced = tonumber(ARGV[1]), tonumber(ARGV[2])
-local now = tonumber(redis.call('TIME')[1]) + advanced
-local ends = tonumber(redis.call('HGET', KEYS[1], 'ends')) or 0
-if ends <= now then
+local real = tonumber(redis.call('TIME')[1])
+local now = real + advanced
+local found = redis.call('HMGET', KEYS[1], 'begins', 'ends')
+local begins, ends = tonumber(found[1]) or 0, tonumber(found[2]) or 0
+if ends <= now or real < begins then
   ends = now + length
-  redis.call('HSET', KEYS[1], 'count', 0, 'ends', ends)
+  redis.call('HSET', KEYS[1], 'count', 0, 'begins', real, 'ends', ends)
   redis.call('EXPIREAT', KEYS[1], ends - advanced)
 end
 return {redis.call('HINCRBY', KEYS[1], 'count', 1), ends, now}

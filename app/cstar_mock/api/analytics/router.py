@@ -45,7 +45,7 @@ def create_router(settings: Settings) -> APIRouter:
                 until = now
                 if before is not None and before.revision == caller.revision:
                     until = await database.read(holds_until, scope, *options, now)
-            return Answer(data, caller.team_id, caller.revision, until, answer)
+            return Answer(data, caller.team_id, caller.revision, now, until, answer)
 
         return answer
 
