@@ -23,6 +23,9 @@ LONGEST_BODY = 64 * 1024
 LONGEST_CONTROL_BODY = 32 * 1024 * 1024
 """Bytes of a request body of the control API: 10,000 rows with names of 200 escaped characters take 26 MB."""
 
+LEAST_BODY_RATE = 16 * 1024
+"""Bytes a second at which a body has to come on average, after the first 20 seconds."""
+
 SPARE_CONNECTIONS = 100
 """Connections beyond `--max-connections` that get a 503 at the same time; any further one is closed without a word."""
 

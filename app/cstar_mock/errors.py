@@ -101,7 +101,7 @@ REQUEST_MALFORMED = ErrorKind(
     status=400,
     type="invalid_request_error",
     code="parameter_invalid",
-    message="The request is not valid HTTP",
+    message="The request is not valid HTTP: {reason}",
     doc_url=f"{_DEVELOPERS}/errors#parameter_invalid",
     meaning="What came over the connection could not be read as an HTTP request.",
     source="ours",
@@ -332,6 +332,8 @@ def example_particulars(kind: ErrorKind, seconds: int | None = None) -> dict[str
         }
     if kind is METHOD_NOT_ALLOWED:
         return {"method": "POST", "allowed": "GET"}
+    if kind is REQUEST_MALFORMED:
+        return {"reason": "it has no Host header"}
     if kind is CONTENT_TOO_LARGE:
         return {"limit": 65536}
     return waiting(seconds or (UNAVAILABLE_SECONDS if kind is SERVICE_UNAVAILABLE else 60))

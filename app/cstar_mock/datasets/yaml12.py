@@ -156,4 +156,6 @@ for _kind, _pattern in _CORE.items():
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern.pattern})\Z"), [None])
 _Loader.add_constructor(_TAG + "merge", lambda _loader, node: node.value)  # anywhere but as a key
 _Loader.add_constructor(_TAG + "int", lambda _loader, node: int(node.value, 0))
-_Loader.add_constructor(_TAG + "float", lambda _loader, node: float(re.sub(r"\.(?=[a-z])", "", node.value.lower())))
+_Loader.add_constructor(
+    _TAG + "float", lambda _loader, node: float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+)

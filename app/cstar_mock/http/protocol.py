@@ -6,7 +6,6 @@ connection has one timer, which looks at its deadline now and then; a request se
 
 import asyncio
 import logging
-import os
 import select
 import socket
 import struct
@@ -15,11 +14,12 @@ from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from cstar_mock import bounds, clock, errors, ids
+from cstar_mock import bounds, errors, ids
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ConnectionFault
+from cstar_mock.http import head, refusals
 
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""
@@ -29,8 +29,6 @@ DRAINING = "cstar_mock.draining"
 
 DRAIN_SECONDS = 0.5
 """How long a connection on which nothing comes is still kept when the server is on its way out."""
-
-_CONTROL_PATH = b"/__admin"
 
 _log = logging.getLogger("cstar_mock.requests")
 
@@ -53,12 +51,17 @@ class BoundedProtocol(HttpToolsProtocol):
         head_seconds: how long a client has to send a request's head: from opening the connection or, on one that was
             used before, from the head's first byte.
         stall_seconds: how long a body may bring nothing new, and an answer may not be taken by the client.
+        body_seconds: how long a body may take before it has to come at `LEAST_BODY_RATE`.
+        half_close_seconds: how long after its request a client may close its side and still be answered; one that
+            does it later has given up.
         linger_seconds: how long a client that was refused may go on sending, so that it reads why; closing at once
             would reset the connection and could destroy the answer on its way.
     """
 
     head_seconds = 10.0
     stall_seconds = 10.0
+    body_seconds = 20.0
+    half_close_seconds = 0.1
     linger_seconds = 2.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -71,6 +74,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived = 0
         self._longest_body = bounds.LONGEST_BODY
         self._body = 0
+        self._body_since: float | None = None
+        self._complete_since = 0.0
+        self._ended = False
         self._refusal: ApiError | None = None
         self._told = False
         self._deadline: float | None = None
@@ -132,20 +138,38 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             # What a callback below raised is the context of the parser's own exception.
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, ApiError) else ApiError(errors.REQUEST_MALFORMED))
+            self._refuse(cause if isinstance(cause, ApiError) else head.malformed(str(error) or "it can't be read"))
             return False
         return True
 
     def _feed(self, data: bytes) -> None:
-        while data:
+        rest = memoryview(data)
+        while rest:
             try:
-                self.parser.feed_data(data)
+                self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                # It is not followed, so the parser, which has stopped there, is to go on with HTTP.
-                self._unsupported_upgrade_warning()
-                data = data[upgrade.args[0] :]
+                rest = rest[upgrade.args[0] :]
+                self._decline_upgrade()
             else:
                 return
+
+    def _decline_upgrade(self) -> None:
+        """Read the head again without its request for an upgrade: the parser takes none with a body for one."""
+        again = head.without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(again)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own type
+        """Answer what came before the client closed its side; return whether the connection stays open for that."""
+        self._ended = True
+        if self._reading is not Reading.NOTHING and self._refusal is None:
+            self._refuse(head.malformed("it ends before its end"))
+            return not self.transport.is_closing()
+        if self._told or self._is_idle() or self.loop.time() - self._complete_since > self.half_close_seconds:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def shutdown(self) -> None:
         """Serve what has been sent, and then close."""
@@ -182,22 +206,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes as a trailer, after a chunked body, is none and means nothing (RFC 9110)."""
+        """Collect a header, without the white space after its value; trailers are ignored (RFC 9110, 5.5 and 6.5.1)."""
         if self._reading is Reading.HEAD:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
 
         Raises:
-            ApiError: to the parser, which ends there; the head, or the body that it announces, is too large.
+            ApiError: to the parser, which ends there; the head is not as it has to be, or announces too large a body.
         """
-        self._longest_body = bounds.LONGEST_CONTROL_BODY if self.url.startswith(_CONTROL_PATH) else bounds.LONGEST_BODY
+        head.check_method(self.parser.get_method())
+        if self.parser.should_upgrade():
+            return  # The parser stops at the end of the head, which is then read again.
         self._check_head()
         self._answered = False
         self._start()
         self._reading = Reading.BODY
         self._body = 0
+        self._body_since = None
         self._arrived = -self._packet
 
     def _start(self) -> None:
@@ -207,6 +234,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.app_state.get(DRAINING):
             if before is not None and not before.response_started:
                 before.keep_alive = True  # Of pipelined requests, the last one's answer closes.
+            self.cycle.keep_alive = False
+        if self.expect_100_continue:
+            # Once it is answered, its client may send the body or not: what comes next could be either.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -223,8 +253,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request; the answer may be under way already."""
+        if self.parser.should_upgrade():
+            return
         if not self._answered:
             super().on_message_complete()
+        self._complete_since = self.loop.time()
         self._reading = Reading.NOTHING
         self._deadline = None
 
@@ -269,15 +302,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
             self._reset()
             return
-        if fault is ConnectionFault.MALFORMED_RESPONSE_CHUNK:
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-                b"this is no length of a chunk\r\n"
-            )
-        elif fault is ConnectionFault.RANDOM_DATA_THEN_CLOSE:
-            # No status line begins with this byte, whatever follows; without an empty line at the end, a parser would
-            # wait for more, and tell of a connection that was closed without an answer.
-            self.transport.write(b"\xff" + os.urandom(255) + b"\r\n\r\n")
+        self.transport.write(refusals.broken(fault))
         self.transport.close()
 
     def _reset(self) -> None:
@@ -295,13 +320,20 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise ApiError(errors.HEADERS_TOO_LARGE)
         if len(self.headers) > bounds.MOST_HEADERS:
             raise ApiError(errors.HEADERS_TOO_LARGE)
-        for name, value in self.headers:
-            if name == b"content-length" and int(value) > self._longest_body:
-                raise _content_too_large(self._longest_body)
+        self.url = head.origin_form(self.url, self.headers)
+        length = head.check(self.parser.get_http_version(), self.headers)
+        for_control = head.is_for_control_api(self.url)
+        self._longest_body = bounds.LONGEST_CONTROL_BODY if for_control else bounds.LONGEST_BODY
+        if length is not None and length > self._longest_body:
+            raise _content_too_large(self._longest_body)
 
     def _check_the_incomplete(self) -> None:
         if self._reading is Reading.BODY:
-            self._deadline = self.loop.time() + self.stall_seconds
+            now = self.loop.time()
+            if self._body_since is None:
+                self._body_since = now
+            slowest = self._body_since + self.body_seconds + max(self._arrived, 0) / bounds.LEAST_BODY_RATE
+            self._deadline = min(now + self.stall_seconds, slowest)
             # Lengths of chunks, and trailers, are no body, but can be as endless.
             if self._arrived > 2 * self._longest_body:
                 self._refuse(_content_too_large(self._longest_body))
@@ -333,16 +365,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if error is None or self.transport.is_closing():
             return
         request_id = ids.request_id()
-        body = errors.envelope_bytes(error, request_id, clock.real_now())
-        headers = {
-            "content-type": "application/json",
-            "connection": "close",
-            "x-request-id": request_id,
-            "content-length": len(body),
-            **error.headers,
-        }
-        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[error.kind.status] + lines.encode() + b"\r\n" + body)
+        self.transport.write(refusals.refusal(error, request_id, with_body=self.parser.get_method() != b"HEAD"))
         _log.info("refused with %d: %s", error.kind.status, error.message, extra={"request_id": request_id})
         self._linger()
 
@@ -351,6 +374,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._told = True
+        if self._ended:
+            self.transport.close()
+            return
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
         self.transport.write_eof()
@@ -390,6 +416,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         elif self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue):
             self._deadline = now + self.stall_seconds  # the client waits for us
+            self._body_since = None
         else:
             self._refuse(ApiError(errors.REQUEST_TIMEOUT))
 
