@@ -110,7 +110,19 @@ class Match(_Part):
 
 _BODILESS = {204, 205, 304}
 _ERROR_NAMES = tuple(CATALOGUE)
-Status = Annotated[int, Field(ge=200, le=599), WHOLE] | Literal[_ERROR_NAMES]  # type: ignore[valid-type]
+
+
+def _known_name(value: object) -> object:
+    """Refuse an unknown name here: the union below would only say that it is not a number."""
+    if isinstance(value, str) and value not in _ERROR_NAMES:
+        raise ValueError(f"use a status from 200 to 599, or one of {', '.join(_ERROR_NAMES)}")
+    return value
+
+
+Status = Annotated[
+    Annotated[int, Field(ge=200, le=599), WHOLE] | Literal[_ERROR_NAMES],  # type: ignore[valid-type]
+    BeforeValidator(_known_name),
+]
 
 
 def _seconds(value: object) -> object:

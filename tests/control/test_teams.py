@@ -295,6 +295,20 @@ def test_two_teams_never_see_each_other(control: Control) -> None:
     assert two.call("GET", "/customers/cus_same")["id"] == "cus_same"
 
 
+def test_a_changed_limit_holds_within_the_window_and_a_changed_length_begins_a_new_one(control: Control) -> None:
+    team = control.team()
+
+    def remaining() -> int:
+        return int(team.get().headers["X-RateLimit-Remaining"])
+
+    team.call("PUT", "/rate-limits", {"secret": 10, "window": 600})
+    assert [remaining() for _ in range(3)] == [9, 8, 7]
+    team.call("PUT", "/rate-limits", {"secret": 5, "window": 600})
+    assert remaining() == 1
+    team.call("PUT", "/rate-limits", {"secret": 5, "window": 60})
+    assert remaining() == 4
+
+
 def test_limits_can_be_set_read_and_counted_anew(control: Control) -> None:
     team = control.team()
     assert team.call("GET", "/rate-limits") == {"enabled": True, "secret": 1000, "publishable": 100, "window": 3600}

@@ -31,6 +31,9 @@ class NewKey(Body):
     expires_at: Moment | None = Field(None, description="By the team's clock.")
 
 
+_DEFAULT = NewKey()
+
+
 class CreatedKey(Answer):
     """The key itself; it is not shown again."""
 
@@ -61,7 +64,7 @@ class KeyList(Answer):
     operation_id="createKey",
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def create(owned: Owned, team: TeamName, body: NewKey) -> CreatedKey:
+async def create(owned: Owned, team: TeamName, body: NewKey = _DEFAULT) -> CreatedKey:
     """Create a key; this is the only time that it is shown."""
     return CreatedKey(key=await owned.database.write(_create, team, body))
 

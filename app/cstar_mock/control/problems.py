@@ -91,8 +91,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crash)
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (Starlette's handlers take any exception)
+    if isinstance(error.body, bytes):  # FastAPI parses a body only if it is announced as JSON
+        given = request.headers.get("Content-Type", "none")
+        return problem(
+            HTTPStatus.BAD_REQUEST, f"the body must be JSON, with Content-Type: application/json; it has {given[:100]}"
+        )
     problems = problems_of_request(error.errors())
     contradictory = all(found.contradiction for found in problems)
     return problem(

@@ -140,6 +140,7 @@ def _parameters(query: str) -> Counter[tuple[str, str]]:
     return Counter(parse_qsl(query, keep_blank_values=True))
 
 
+_ANY = Criteria()
 Limit = Annotated[int, Query(ge=1, le=100_000)]
 
 
@@ -168,7 +169,7 @@ async def delete(owned: Owned, team: TeamName) -> Response:
 
 
 @router.post("/teams/{team}/requests/count", operation_id="countRequests", responses=described(HTTPStatus.NOT_FOUND))
-async def count(owned: Owned, team: TeamName, criteria: Criteria) -> Count:
+async def count(owned: Owned, team: TeamName, criteria: Criteria = _ANY) -> Count:
     """Count the requests that match the criteria."""
     journal, id_ = owned.state.journal, await _id(owned, team)
     matching = sum(map(criteria.matches, await journal.entries(id_)))
@@ -176,7 +177,7 @@ async def count(owned: Owned, team: TeamName, criteria: Criteria) -> Count:
 
 
 @router.post("/teams/{team}/requests/find", operation_id="findRequests", responses=described(HTTPStatus.NOT_FOUND))
-async def find(owned: Owned, team: TeamName, criteria: Criteria, limit: Limit = 1000) -> RecordedRequests:
+async def find(owned: Owned, team: TeamName, criteria: Criteria = _ANY, limit: Limit = 1000) -> RecordedRequests:
     """List the requests that match the criteria."""
     return await _list(owned, await _id(owned, team), criteria, limit)
 

@@ -49,6 +49,9 @@ class TeamCreation(Body):
         return self
 
 
+_EMPTY = TeamCreation()
+
+
 class Team(Answer):
     """A team."""
 
@@ -82,7 +85,7 @@ class EverythingReset(Answer):
 
 
 @router.post("/teams", status_code=201, operation_id="createTeam", responses=described(HTTPStatus.CONFLICT))
-async def create(request: Request, owned: Owned, creation: TeamCreation) -> CreatedTeam:
+async def create(request: Request, owned: Owned, creation: TeamCreation = _EMPTY) -> CreatedTeam:
     """Create a team, with keys, rows, clock, limits and journal of its own."""
     slug = creation.slug or f"team-{ids.new('t')[2:].lower()}"
     content: dict[str, Any] = {"id": ids.new_team_id(), "slug": slug}

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 Send: TypeAlias = Callable[[str, str, bytes | None], tuple[int, bytes]]
 """Sends a request (method, target, JSON body) and returns status and body of the response."""
@@ -81,15 +84,35 @@ class Control:
         Raises:
             Refused: the response is an error.
             Unreachable: no response came.
+            ValueError: the body has an instant without a time zone.
+            TypeError: the body has a value that can't be written as JSON.
         """
         given = {name: _text(value) for name, value in query.items() if value is not None}
         target = f"/__admin{path}" + (f"?{urlencode(given)}" if given else "")
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, default=_as_json).encode()
         status, answer = self._send(method, target, content)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return json.loads(answer) if answer else None
         hint = " (the fixtures take it from CSTAR_ADMIN_TOKEN)" if status == HTTPStatus.UNAUTHORIZED else ""
         raise Refused(status, f"{method} {path}: {_detail(status, answer)}{hint}")
+
+
+def _as_json(value: Any) -> Any:
+    """Return what JSON has for a value that it lacks.
+
+    Raises:
+        ValueError: an instant without a time zone, which would be another one on the next machine.
+        TypeError: JSON has nothing for it.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone: {value!r} has none")
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"JSON has no {type(value).__name__}: {value!r}")
 
 
 def _text(value: Any) -> str:
