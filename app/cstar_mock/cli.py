@@ -9,15 +9,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cstar_mock import VERSION, bounds
-from cstar_mock.redaction import printable
+from cstar_mock.redaction import printable, shortened
 
 ENV_PREFIX = "CSTAR_MOCK_"
 """What every variable begins with; `settings` has the same, and is slow to import."""
@@ -32,28 +33,66 @@ if TYPE_CHECKING:
     from cstar_mock.server import Announcement
 
 
+class _Group(click.Group):
+    """Shows its help where a command is missing, and each command's whole summary."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        # A summary that is derived from the help is cut off with "...".
+        cmd.short_help = cmd.short_help or " ".join((cmd.help or "").split("\n\n")[0].split())
+        super().add_command(cmd, name)
+
+
 class _ServeCommand(click.Command):
-    """Has one option for each setting; they are made when the command is used."""
+    """Has one option for each setting; they are made when the command is used.
+
+    Attributes:
+        defaults: defaults of this command that are not those of the settings; None for an option that it doesn't have.
+    """
+
+    defaults: Mapping[str, str | None] = {}
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         from cstar_mock.settings import Settings
 
         if not any(isinstance(parameter, click.Option) for parameter in self.params):
-            self.params = [*(_option(name, field) for name, field in Settings.model_fields.items()), *self.params]
+            fields = Settings.model_fields.items()
+            options = [_option(name, field, self.defaults.get(name, field.default)) for name, field in fields]
+            for option in options:
+                option.hidden = option.name in self.defaults and self.defaults[option.name] is None
+            self.params = [*options, *self.params]
         return super().get_params(ctx)
 
 
-def _option(name: str, field: "FieldInfo") -> click.Option:
+class _ExecCommand(_ServeCommand):
+    defaults = {"port": "a free one", "log_level": "warning", "ready_file": None, "exit_on_stdin_eof": None}  # noqa: RUF012
+
+
+def _option(name: str, field: "FieldInfo", default: object) -> click.Option:
     """Return the option of a setting. Values are checked by the settings, as those of the environment are."""
     flag = f"--{name.replace('_', '-')}"
     variable = ENV_PREFIX + name.upper()
     shown = f"{field.description} [{variable}"
-    if field.default not in (None, ()):
-        shown += f"; default: {('off', 'on')[field.default] if field.annotation is bool else field.default}"
+    if default not in (None, ()):
+        shown += f"; default: {('off', 'on')[bool(default)] if field.annotation is bool else default}"
     shown += "]"
     if field.annotation is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=shown)
-    return click.Option([flag], default=None, multiple=name == "dataset", metavar="VALUE", help=shown)
+    return click.Option([flag], default=None, multiple=name == "dataset", metavar=_metavar(field), help=shown)
+
+
+def _metavar(field: "FieldInfo") -> str:
+    """Return the values that an option takes: `text|json`, `0..65535`."""
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Enum):
+        return "|".join(field.annotation)
+    least = next((str(bound.ge) for bound in field.metadata if hasattr(bound, "ge")), None)
+    most = next((str(bound.le) for bound in field.metadata if hasattr(bound, "le")), "")
+    return "VALUE" if least is None else f"{least}..{most}"
 
 
 def main() -> None:
@@ -62,7 +101,7 @@ def main() -> None:
     try:
         status = cli.main(prog_name="cstar-mock", standalone_mode=False)
     except click.ClickException as error:
-        message = "\n".join(map(printable, error.format_message().split("\n")))
+        message = "\n".join(shortened(printable(line)) for line in error.format_message().split("\n"))
         click.echo(f"cstar-mock: {message}", err=True)
         status = error.exit_code
     except click.Abort:
@@ -93,12 +132,13 @@ def _open_standard_streams() -> None:
 
 
 @click.group(
+    cls=_Group,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 110,
         "auto_envvar_prefix": ENV_PREFIX.rstrip("_"),
         "show_default": True,
-    }
+    },
 )
 @click.version_option(VERSION, prog_name="cstar-mock")
 def cli() -> None:
@@ -118,10 +158,11 @@ def serve(**options: Any) -> None:
         server.serve(chosen, _announce)
 
 
-@cli.command(cls=_ServeCommand, name="exec")
+# The options end with the first word of the command, which has options of its own.
+@cli.command(cls=_ExecCommand, name="exec", context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(command: tuple[str, ...], **options: Any) -> None:
-    """Run COMMAND with a server around it, on a free port: cstar-mock exec [OPTIONS] -- COMMAND...
+    """Run COMMAND with a server around it, on a free port.
 
     The command finds CSTAR_BASE_URL, CSTAR_TEAM_ID, CSTAR_API_KEY, CSTAR_PUBLISHABLE_KEY and CSTAR_ADMIN_URL in its
     environment. Signals are passed on to it, and its exit code is returned.
@@ -210,6 +251,8 @@ def _command_variables() -> list[str]:
     return variables
 
 
+_SEED = click.IntRange(-bounds.LARGEST_SEED, bounds.LARGEST_SEED)
+_LIMIT = click.IntRange(1, bounds.LARGEST_RATE_LIMIT)
 _DATABASE = click.option(
     "--database",
     envvar="CSTAR_MOCK_DATABASE",
@@ -235,8 +278,14 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
 
 
 @cli.command()
-@click.option("--tickets", type=click.IntRange(1, 10_000_000), required=True, help="How many tickets.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same rows.")
+@click.option("--tickets", type=click.IntRange(1, bounds.MOST_RECIPE_ROWS), required=True, help="How many tickets.")
+@click.option(
+    "--seed",
+    type=_SEED,
+    default=1,
+    show_default=True,
+    help="The same seed makes the same rows.",
+)
 @click.option("--slug", default="generated", show_default=True, help="The new team's slug.")
 @click.option("--clock", metavar="TIME", help="Stop the team's clock here, so that the rows never age.")
 @click.option("--replace", is_flag=True, help="Put the rows in the place of the team of that name.")
@@ -257,7 +306,7 @@ def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: boo
             raise click.ClickException(error.problems[0].message) from None
 
 
-@cli.group()
+@cli.group(cls=_Group)
 def keys() -> None:
     """Create, list and revoke API keys."""
 
@@ -265,7 +314,7 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--team", required=True, metavar="SLUG|ID", help="Whose key.")
 @click.option("--type", "prefix", type=click.Choice(["sk_live", "sk_test", "pk_live", "pk_test"]), required=True)
-@click.option("--rate-limit", type=click.IntRange(1), help="The key's own limit, in requests a window.")
+@click.option("--rate-limit", type=_LIMIT, help="The key's own limit, in requests a window.")
 @click.option("--expires", metavar="TIME", help="When it expires, by the team's clock: +30d or ISO 8601.")
 @_DATABASE
 def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | None, database: str) -> None:
@@ -300,7 +349,7 @@ def revoke_key(key_id: str, database: str) -> None:
         click.echo(f"revoked {key_id}")
 
 
-@cli.group()
+@cli.group(cls=_Group)
 def db() -> None:
     """Upgrade and check the schema of a database."""
 

@@ -25,3 +25,9 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def shortened(sentence: str) -> str:
+    """Return a sentence for a message without the middle of a long value that it quotes."""
+    half = 160
+    return sentence if len(sentence) <= 2 * half else f"{sentence[:half]}…{sentence[-half:]}"

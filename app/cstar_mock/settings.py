@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cstar_mock import bounds
+from cstar_mock.redaction import shortened
+
 ENV_PREFIX = "CSTAR_MOCK_"
 IN_MEMORY = "sqlite://"
 DOCUMENTED = "documented"
@@ -100,8 +103,12 @@ class Settings(BaseSettings):
         1000, ge=1, le=100_000, description="Open connections of a worker; one more is answered with 503 and closed."
     )
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
-    secret_rate_limit: int = Field(1000, ge=1, description="Requests a window for a secret key.")
-    publishable_rate_limit: int = Field(100, ge=1, description="Requests a window for a publishable key.")
+    secret_rate_limit: int = Field(
+        1000, ge=1, le=bounds.LARGEST_RATE_LIMIT, description="Requests a window for a secret key."
+    )
+    publishable_rate_limit: int = Field(
+        100, ge=1, le=bounds.LARGEST_RATE_LIMIT, description="Requests a window for a publishable key."
+    )
     rate_limit_window: int = Field(3600, ge=1, le=31_536_000, description="Length of a rate-limit window in seconds.")
     success_meta: bool = Field(False, description="Add `meta` with `requestId` and `timestamp` to 200s.")
     empty_mean: EmptyMean = Field(EmptyMean.NULL, description="What a mean over nothing is.")
@@ -293,5 +300,5 @@ def _sentences(error: ValidationError, options: dict[str, Any]) -> list[str]:
             f"--{name.replace('_', '-')}" if name in options else f"the environment variable {ENV_PREFIX}{name.upper()}"
         )
         value = "" if name in {"database", "control_token", "metrics_token", "state"} else f" {problem['input']!r}"
-        sentences.append(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}")
+        sentences.append(shortened(f"{where}:{value} is not allowed: {message[:1].lower()}{message[1:]}"))
     return sentences

@@ -26,6 +26,8 @@ def is_unicode(text: str) -> bool:
 def _text(value: str) -> str:
     if "\0" in value:
         raise ValueError("text can't contain a NUL character")
+    if not is_unicode(value):
+        raise ValueError("text can't contain a lone surrogate")
     return value
 
 
@@ -58,8 +60,8 @@ def _decimal(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_text)]
-"""Text that every engine can store: without NUL, which PostgreSQL has no room for, and without lone surrogates, which
-pydantic refuses by itself. Types that narrow it put their bounds behind it."""
+"""Text that every engine can store: without NUL, which PostgreSQL lacks, and without lone surrogates, which UTF-8
+lacks. Types that narrow it put their bounds behind it."""
 
 Json = Annotated[JsonValue, AfterValidator(_json)]
 """Any JSON value that can be written as UTF-8."""

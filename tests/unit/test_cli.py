@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sqlite3
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from cstar_mock import VERSION, cli, create_app
 from cstar_mock.database import SCHEMA_REVISION
 from cstar_mock.datasets.load import LoadedTeam
 from cstar_mock.server import Announcement
-from cstar_mock.settings import ENV_PREFIX, Settings
+from cstar_mock.settings import ENV_PREFIX, Settings, SettingsError, load
 
 FROZEN = ("--clock", "2025-12-10T14:30:00Z")
 ACME = ["acme", "acme-neighbour"]
@@ -90,7 +91,7 @@ def test_each_setting_is_an_option_of_serve_with_its_variable_and_default(name: 
     if field.annotation is bool:
         assert f"{option} / --no-{option[2:]} " in shown
     else:
-        assert f"{option} VALUE " in shown
+        assert re.search(rf"{option} (VALUE|[a-z|]+|[0-9.]+) ", shown)
     told = f"[{ENV_PREFIX}{name.upper()}"
     if field.annotation is bool:
         told += f"; default: {'on' if field.default else 'off'}"
@@ -99,10 +100,111 @@ def test_each_setting_is_an_option_of_serve_with_its_variable_and_default(name: 
     assert f"{told}]" in shown
 
 
-def test_a_command_without_arguments_shows_its_help() -> None:
-    result = cli_runner().invoke(cli.cli, [])
-    assert result.exit_code == 2
-    assert result.output.startswith("Usage: ")
+@pytest.mark.parametrize("group", [(), ("keys",), ("db",)])
+def test_a_group_without_a_command_shows_its_help_on_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cstar-mock", *group])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (exited.value.code, printed.err) == (0, "")
+    assert printed.out.startswith(" ".join(["Usage: cstar-mock", *group, "[OPTIONS] COMMAND"]))
+    assert "..." not in printed.out.split("Commands:")[1]
+    assert "…" not in printed.out
+
+
+def test_the_help_of_exec_has_the_defaults_of_exec() -> None:
+    shown = {name: " ".join(run(name, "--help").output.split()) for name in ("serve", "exec")}
+    assert "CSTAR_MOCK_PORT; default: 27827" in shown["serve"]
+    assert "CSTAR_MOCK_PORT; default: a free one" in shown["exec"]
+    assert "CSTAR_MOCK_LOG_LEVEL; default: warning" in shown["exec"]
+    assert "--ready-file" in shown["serve"]
+    assert "--ready-file" not in shown["exec"]
+
+
+def test_the_help_has_the_allowed_values() -> None:
+    shown = run("serve", "--help").output
+    for part in ("--log-level debug|info|warning|error", "--log-format text|json", "--empty-mean null|zero"):
+        assert part in shown
+    for part in ("--port 0..65535", "--workers 1..64"):
+        assert part in shown
+
+
+@pytest.mark.parametrize("words", [("npm", "--version"), ("--", "npm", "--version"), ("npm", "--", "--port", "3")])
+def test_the_options_of_exec_end_with_the_first_word_of_its_command(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    called: list[tuple[tuple[str, ...], list[str]]] = []
+
+    def execute(command: tuple[str, ...], options: list[str]) -> int:
+        called.append((command, options))
+        return 0
+
+    monkeypatch.setattr("cstar_mock.execute.execute", execute)
+    run("exec", "--journal-size", "5", *words)
+    command = words[1:] if words[0] == "--" else words
+    assert called == [(command, ["--journal-size", "5"])]
+
+
+HOSTILE = [
+    "", " ", "\udc80", "a\nb", "-1", "0x10", "1_000", "1e3", "NaN", str(2**63), str(10**30), "9" * 5000, "x" * 65_536,
+    "+999999999w", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2025-12-10", "\u0663",
+]  # fmt: skip
+
+
+def options_of_commands() -> list[tuple[list[str], str]]:
+    """Return a good call of each command that writes, and each of its options."""
+    calls = {
+        ("load",): ["documented"],
+        ("generate",): ["--tickets", "1"],
+        ("keys", "create"): ["--team", "acme", "--type", "sk_test"],
+        ("keys", "list"): [],
+        ("keys", "revoke"): ["key_none"],
+    }
+    skipped = {"--database", "--replace"}
+    found: list[tuple[list[str], str]] = []
+    for words, arguments in calls.items():
+        command: Any = cli.cli
+        for word in words:
+            command = command.commands[word]
+        for option in command.params:
+            name = option.opts[0]
+            found += [([*words, *arguments], name)] if name.startswith("--") and name not in skipped else []
+    return found
+
+
+@pytest.mark.parametrize(("call", "option"), options_of_commands())
+def test_an_option_takes_a_hostile_value_or_refuses_it_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: str, call: list[str], option: str
+) -> None:
+    run("load", "documented", "--database", database)
+    before = query(database, "SELECT count(*), max(revision) FROM teams")
+    for value in HOSTILE:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["cstar-mock", *call, f"{option}={value}", "--database", database])
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        if exited.value.code:
+            assert printed.err.count("\n") == 1, printed.err
+            assert len(printed.err) < 500
+            assert query(database, "SELECT count(*), max(revision) FROM teams") == before
+        before = query(database, "SELECT count(*), max(revision) FROM teams")
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_takes_a_hostile_value_or_refuses_it_in_a_line(name: str) -> None:
+    for value in HOSTILE:
+        refusal = ""
+        try:
+            load(**{name: value})
+        except SettingsError as error:
+            refusal = str(error)
+        assert not refusal or f"--{name.replace('_', '-')}" in refusal
+        assert "\n" not in refusal
+        assert len(refusal) < 500
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,9 @@ def _sentence(found: Any) -> str:
         least_or_most, bound = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
         number = found["ctx"][bound]
         return f"must have at {least_or_most} {number:,} item{'' if number == 1 else 's'}"
+    if kind == "union_tag_invalid":  # pydantic quotes the tag whole
+        context = found["ctx"]
+        return f"{quoted(context['tag'])} is not allowed as {context['discriminator']}: use {context['expected_tags']}"
     if kind in {"missing", "extra_forbidden"} or message == _NO_OBJECT:
         return message
     if isinstance(value, str | int | float) and repr(value) not in message:
