@@ -19,22 +19,25 @@ _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _READY_SECONDS = 2
 """How long the store may take to answer; whoever asks for readiness rarely waits longer."""
 
+_METHODS = ["GET", "HEAD"]
+"""Health checks and link checkers ask with HEAD."""
+
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
+@router.api_route("/", methods=_METHODS)
 async def index() -> Response:
     """Lead a browser to the documentation."""
     return RedirectResponse("/docs")
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=_METHODS)
 async def healthz() -> Response:
     """Say that the process answers."""
     return JSONResponse({"status": "ok", "version": VERSION})
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=_METHODS)
 async def readyz(request: Request) -> Response:
     """Say whether requests can be served: 200; 503 while an engine can't be reached or the server is on its way out."""
     if request.scope["state"].get(DRAINING):
@@ -51,13 +54,13 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ready", "store": "reachable"})
 
 
-@router.get("/docs")
+@router.api_route("/docs", methods=_METHODS)
 async def docs(request: Request) -> HTMLResponse:
     """Show the OpenAPI document in Swagger UI, whose files we serve ourselves: no internet is needed."""
     return swagger_ui("/openapi.json", request.app.title, {"persistAuthorization": True})
 
 
-@router.get("/docs/{asset}")
+@router.api_route("/docs/{asset}", methods=_METHODS)
 async def docs_asset(asset: str) -> Response:
     """Serve a file of Swagger UI."""
     if asset not in {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}:

@@ -334,6 +334,9 @@ def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         factory=isinstance(app, str),
         workers=settings.workers,
         limit_concurrency=settings.max_connections,
+        # Kept a second longer than the answers say, so that a client that trusts them never meets a closed connection.
+        timeout_keep_alive=settings.keep_alive + 1,
+        headers=[("keep-alive", f"timeout={settings.keep_alive}")],
         access_log=False,
         log_config=None,
         server_header=False,

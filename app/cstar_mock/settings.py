@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1000, ge=1, le=100_000, description="Open connections of a worker; one more is answered with 503 and closed."
     )
+    keep_alive: int = Field(
+        5,
+        ge=1,
+        le=3600,
+        description="Seconds that an idle connection is kept; answers say so in `Keep-Alive: timeout=`.",
+    )
     rate_limits: bool = Field(True, description="Count requests against their key's limit.")
     secret_rate_limit: int = Field(
         1000, ge=1, le=bounds.LARGEST_RATE_LIMIT, description="Requests a window for a secret key."

@@ -87,3 +87,17 @@ def test_nothing_but_the_api_is_opened_to_browsers(api: Api) -> None:
     for path in ("/healthz", "/openapi.json"):
         response = api.get(path, None, Origin="https://app.example")
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/__admin/docs"]
+)
+def test_pages_and_health_answer_head_as_get(api: Api, path: str) -> None:
+    head, got = (api.client.request(method, path, follow_redirects=False) for method in ("HEAD", "GET"))
+    assert head.status_code == got.status_code != 405
+    name = "Location" if path == "/" else "Content-Type"
+    assert head.headers[name] == got.headers[name]
+
+
+def test_the_api_does_not_answer_head(api: Api) -> None:
+    assert api.client.head("/api/v1/auth/whoami").status_code == 405

@@ -408,3 +408,19 @@ def test_exactly_the_first_request_over_the_limit_is_refused(
         assert refused.json()["error"]["message"] == f"Rate limit exceeded. Try again in {retry_after} seconds"
         other_key = {"Authorization": f"Bearer {prefix.replace('live', 'test')}_your_key"}
         assert client.get(server.path("overview"), headers=other_key).status_code == status
+
+
+def test_answers_say_how_long_an_idle_connection_is_kept(tmp_path: Path) -> None:
+    with running(tmp_path, "--keep-alive", "1") as server, httpx2.Client() as client:
+        key = {"Authorization": "Bearer sk_live_your_key"}
+        paths = [server.path("overview")] * 3 + [f"{server.url}/healthz", f"{server.url}/nothing"]
+        assert {client.get(path, headers=key).headers["Keep-Alive"] for path in paths} == {"timeout=1"}
+        closing = client.get(paths[0], headers={**key, "Connection": "close"})
+        assert (closing.headers["Connection"], "Keep-Alive" in closing.headers) == ("close", False)
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as idle:
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert idle.recv(65536)
+            begun = time.monotonic()
+            assert idle.recv(1) == b""
+            assert time.monotonic() - begun > 1

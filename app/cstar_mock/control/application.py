@@ -141,7 +141,7 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
         app.include_router(part)
     app.state.methods_of = _methods_of
 
-    @app.get("/docs", include_in_schema=False)
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         return swagger_ui(f"{request.scope['root_path']}/openapi.json", app.title)
 

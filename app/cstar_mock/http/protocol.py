@@ -238,6 +238,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.expect_100_continue:
             # Once it is answered, its client may send the body or not: what comes next could be either.
             self.cycle.keep_alive = False
+        if not self.cycle.keep_alive:
+            self.cycle.default_headers = [one for one in self.cycle.default_headers if one[0] != b"keep-alive"]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body.
