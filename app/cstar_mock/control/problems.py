@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.errors import Unavailable
+from cstar_mock.http.context import context_of, log_unavailable
 from cstar_mock.redaction import redacted
 from cstar_mock.rows import RowsRefused, UnknownRow
 from cstar_mock.store_errors import StoreConflict
@@ -132,9 +133,9 @@ async def _not_found(_request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.NOT_FOUND, str(error))
 
 
-async def _unavailable(_request: Request, error: Exception) -> Response:
+async def _unavailable(request: Request, error: Exception) -> Response:
     assert isinstance(error, Unavailable)  # noqa: S101
-    _log.error("%s: %s", error.sentence, error.reason)
+    log_unavailable(context_of(request.scope), error)
     response = problem(HTTPStatus.SERVICE_UNAVAILABLE, error.sentence)
     response.headers["Retry-After"] = "1"
     return response

@@ -7,6 +7,7 @@ our middleware: it costs microseconds and does not touch bodies.
 import logging
 import sys
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cstar_mock import errors, ids
 from cstar_mock.clock import REAL_TIME, Instant
-from cstar_mock.errors import ApiError, StateUnavailable
-from cstar_mock.faults import ConnectionBroken
+from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
+from cstar_mock.faults import ConnectionBroken, ConnectionFault
 from cstar_mock.http.at_once import AT_ONCE, SENT
 from cstar_mock.http.protocol import CONNECTION
 from cstar_mock.http.recording import ClientGone, Recording, entry_of, team_of
@@ -50,6 +51,7 @@ class RequestContext:
         code: the `error.code` that is answered.
         recorded_after: in how many milliseconds the answer was known, once it was asked for.
         status: the status of the response, once it has begun; 0 before.
+        complete: whether the response was sent to its end.
         state_lost: whether the shared state was out of reach, so that nothing can be recorded.
         recording: its entry in the journal, once the application is started for it.
     """
@@ -67,6 +69,7 @@ class RequestContext:
     code: str | None = None
     recorded_after: float | None = None
     status: int = 0
+    complete: bool = False
     state_lost: bool = False
     recording: Recording | None = None
 
@@ -236,6 +239,7 @@ class RequestContextMiddleware:
                 if not replaced:
                     await send_with_headers(message)
             elif not replaced:
+                context.complete = not message.get("more_body", False)
                 await send(message)
 
         try:
@@ -245,8 +249,8 @@ class RequestContextMiddleware:
                 _break(scope, broken)
         except ClientGone:
             await self._recorded(context, RequestState.CLIENT_GONE, receive, send_with_headers)
-        except Exception:  # noqa: BLE001  (logged with all that is known, and answered)
-            await _answer_crash(context, scope, send_once_recorded)
+        except (CancelledError, Exception) as failure:  # noqa: BLE001  (logged with all that is known, and answered)
+            await _answer_failure(context, scope, send_once_recorded, failure)
         finally:
             recording.close()
 
@@ -257,7 +261,7 @@ class RequestContextMiddleware:
         try:
             await context.recording.end(state, receive)
         except StateUnavailable as error:
-            _log.error("%s: %s", error.sentence, error.reason)
+            log_unavailable(context, error)
             await _answer(context, error, send)
             return False
         return True
@@ -360,11 +364,29 @@ def _pairs(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name, value
 
 
-async def _answer_crash(context: RequestContext, scope: Scope, send: Send) -> None:
-    _log.exception("crash in %s %s", scope["method"], sent_of(scope).path, extra=_names(context))
-    if context.status:
-        raise  # noqa: PLE0704  # The response has begun: nothing can be said any more but to break it off.
-    await _answer(context, ApiError(errors.INTERNAL_ERROR), send)
+async def _answer_failure(context: RequestContext, scope: Scope, send: Send, failure: BaseException) -> None:
+    """Log a crash, or that our server cancels the request as it takes longer than the way out may, and answer it."""
+    is_our_server = CONNECTION in scope.get("extensions", {})
+    error = ApiError(errors.INTERNAL_ERROR)
+    if isinstance(failure, CancelledError):
+        if not is_our_server:
+            raise failure  # another server has reasons of its own
+        _log.warning("cancelled %s %s", scope["method"], sent_of(scope).path, extra=log_fields(context))
+        error = errors.unavailable()
+        error.headers["Connection"] = "close"
+    else:
+        _log.exception("crash in %s %s", scope["method"], sent_of(scope).path, extra=log_fields(context))
+    if not context.status:
+        await _answer(context, error, send)
+    elif not is_our_server:
+        raise failure
+    elif not context.complete:
+        _break(scope, ConnectionBroken(ConnectionFault.EMPTY_RESPONSE))
+
+
+def log_unavailable(context: RequestContext, error: Unavailable) -> None:
+    """Log what is unavailable, and why."""
+    _log.error("%s: %s", error.sentence, error.reason, extra=log_fields(context))
 
 
 async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
@@ -379,7 +401,8 @@ async def _answer(context: RequestContext, error: ApiError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _names(context: RequestContext) -> dict[str, str]:
+def log_fields(context: RequestContext) -> dict[str, str]:
+    """Return what every log line about a request says."""
     names = {"request_id": context.request_id}
     if context.caller is not None:
         names["team"] = context.caller.team_slug

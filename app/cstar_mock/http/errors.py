@@ -1,7 +1,5 @@
 """From exceptions to the documented envelope: every handler of the application."""
 
-import logging
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from slowapi.errors import RateLimitExceeded
@@ -11,9 +9,7 @@ from starlette.responses import JSONResponse, Response
 from cstar_mock import errors
 from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
 from cstar_mock.faults import CannedAnswer
-from cstar_mock.http.context import context_of
-
-_log = logging.getLogger("cstar_mock.requests")
+from cstar_mock.http.context import context_of, log_unavailable
 
 
 def install(app: FastAPI) -> None:
@@ -36,7 +32,7 @@ async def api_error(request: Request, error: Exception) -> Response:
     """Answer with an error of the catalogue; what is unavailable is logged with its reason."""
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
     if isinstance(error, Unavailable):
-        _log.error("%s: %s", error.sentence, error.reason)
+        log_unavailable(context_of(request.scope), error)
         context_of(request.scope).state_lost = isinstance(error, StateUnavailable)
     return _answer(request, error)
 

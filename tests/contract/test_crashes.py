@@ -1,0 +1,58 @@
+"""A crash of a real server is logged once, with the id that its answer has."""
+
+import logging
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from tests.contract.test_bounds import serving
+
+from cstar_mock.database import Database
+from cstar_mock.errors import StoreUnavailable
+from cstar_mock.http.at_once import Protocol
+
+
+@pytest.fixture(scope="module", name="url")
+def _url() -> Iterator[str]:
+    with serving(Protocol) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def ask(url: str, path: str) -> httpx2.Response:
+    """Get a path, with a key that was not looked up before."""
+    return httpx2.get(f"{url}{path}", headers={"Authorization": "Bearer sk_live_your_key"})
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/whoami", "/__admin/teams"])
+def test_a_crash_is_logged_once(
+    path: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "version", lambda _: None)  # no caller is remembered
+        patch.setattr(Database, "read", crash)
+        response = ask(url, path)
+    assert response.status_code == 500
+    assert ask(url, path).status_code == 200
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == f"crash in GET {path}"
+    assert record.__dict__["request_id"] == response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/whoami", "/__admin/teams"])
+def test_what_can_not_be_reached_is_logged_with_the_id_of_the_request(
+    path: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreUnavailable from OSError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "version", lambda _: None)  # no caller is remembered
+        patch.setattr(Database, "read", fail)
+        response = ask(url, path)
+    assert response.status_code == 503
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == "the store can't be reached: no route"
+    assert record.__dict__["request_id"] == response.headers["X-Request-Id"]
