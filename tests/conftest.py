@@ -227,6 +227,19 @@ def running(folder: Path, *options: str, command: list[str] | None = None, **env
         process.communicate()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _signals() -> Iterator[None]:
+    """Let processes that tests start get the signals that they are sent, though a shell may ignore some for us."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for number, handler in before:
+        if handler is signal.SIG_IGN:
+            # A signal that is handled here has its default effect in what is started.
+            signal.signal(number, lambda *_: None)
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what the test starts run as users have it, without coverage: under load, that takes most of the time."""

@@ -40,7 +40,10 @@ class _Command:
 
     @contextmanager
     def getting_signals(self) -> Iterator[None]:
-        """Pass signals on to the command; before it runs, they end us, as they would have ended it."""
+        """Pass signals on to the command; before it runs, they end us, as they would have ended it.
+
+        One that was ignored when we were started, as under nohup, stays so for both.
+        """
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
             if self.process is None:
@@ -48,7 +51,11 @@ class _Command:
             if number != signal.SIGINT or not _in_the_foreground():
                 self.process.send_signal(number)
 
-        before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+        before = {
+            number: signal.signal(number, pass_on)
+            for number in _PASSED_ON
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:

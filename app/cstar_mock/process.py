@@ -1,6 +1,7 @@
 """A server in a process of its own, with nothing but the standard library."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,21 @@ from typing import Any
 
 _START_SECONDS = 60
 _END_SECONDS = 10
-_SERVER = "from cstar_mock.process import end_when_alone; end_when_alone(); from cstar_mock.cli import main; main()"
+_SERVER = """
+import json, sys
+root, others = json.loads(sys.argv.pop(1))
+if root not in sys.path:
+    sys.path.insert(0, root)
+sys.path += [entry for entry in others if entry not in sys.path]
+from cstar_mock.process import end_when_alone
+end_when_alone()
+from cstar_mock.cli import main
+main()
+"""
+"""What the server's process runs: the package that this process runs, beside what is installed.
+
+Everything else that can be imported here is found there last, so that no module of the tests' own, or of the working
+directory, takes the place of one that the server needs."""
 
 
 VARIABLES = (
@@ -92,7 +107,7 @@ def serve(*options: str) -> Iterator[ServerProcess]:
         # A session of its own: Ctrl-C is for the tests, which then end the server. Its standard input is a pipe that
         # closes with this process, however that ends: so no server is left behind by one that was killed.
         process = subprocess.Popen(  # noqa: S603  (our own command)
-            [sys.executable, "-c", _SERVER, *command],
+            [*_python(), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -110,14 +125,33 @@ def serve(*options: str) -> Iterator[ServerProcess]:
             process.stdin.close()
 
 
+def _python() -> list[str]:
+    # Without -P, the working directory would come first on the path.
+    flag = "-I" if sys.flags.isolated else "-P"
+    root = Path(__file__).absolute().parent.parent
+    others = [str(Path(entry).absolute()) for entry in sys.path]
+    return [sys.executable, flag, "-c", _SERVER, json.dumps([str(root), others])]
+
+
 def end_when_alone() -> None:
-    """End this process when whoever holds the other end of its standard input has ended."""
-    threading.Thread(target=_wait_until_alone, daemon=True).start()
+    """End this process when the process at the other end of its standard input has ended."""
+    threading.Thread(target=_end_after, args=(_read_to_the_end,), daemon=True).start()
 
 
-def _wait_until_alone() -> None:
+def end_with_parent() -> None:
+    """End this process, which multiprocessing has started, when its parent has ended, however that was."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()
+
+
+def _read_to_the_end() -> None:
     while os.read(0, 4096):
         pass
+
+
+def _end_after(wait: Callable[[], None]) -> None:
+    wait()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_END_SECONDS)
     os._exit(1)

@@ -2,16 +2,21 @@
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipapp
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.conftest import ROOT
 from tests.plugin.conftest import EXEC, Run, assert_nothing_left, environment, servers
+
+from cstar_mock import VERSION
 
 COUNTS_SIGNALS = """
 import pathlib, signal, sys, time
@@ -155,3 +160,55 @@ def test_even_if_it_is_killed_no_server_is_left(tmp_path: Path, temporary: Path)
         assert len(servers(temporary)) == 1
         process.kill()
         wait_for_no_server(temporary)
+
+
+def test_what_was_ignored_stays_ignored(run: Run) -> None:
+    """As under nohup: the command goes on when the terminal is closed."""
+    done = run(
+        "sh", "-c", 'trap "" HUP; exec "$@"', "sh", *EXEC, "--", "sh", "-c", "kill -HUP $PPID $$; sleep 0.1; echo on"
+    )
+    assert (done.stdout, done.returncode) == ("on\n", 0)
+
+
+VERSION_OF_SERVER = (
+    "import json, os; from urllib.request import urlopen;"
+    "print(json.load(urlopen(os.environ['CSTAR_BASE_URL'] + '/openapi.json'))['info']['version'])"
+)
+
+
+@pytest.mark.parametrize("name", ["limits", "secrets", "yaml", "queue", "cstar_mock"])
+def test_a_module_in_the_working_directory_is_not_imported(name: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
+    script = Path(sys.executable).with_name("cstar-mock")
+    done = run(str(script), "exec", "--", "true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module", name="archive")
+def _archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zipapp of the package, with a version of its own; what it needs is installed."""
+    folder = tmp_path_factory.mktemp("zipapp")
+    package = folder / "content" / "cstar_mock"
+    shutil.copytree(ROOT / "app" / "cstar_mock", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for data in ("seed", "migrations"):
+        shutil.copytree(ROOT / data, package / data, ignore=shutil.ignore_patterns("__pycache__"))
+    init = package / "__init__.py"
+    init.write_text(init.read_text().replace(f'VERSION = "{VERSION}"', 'VERSION = "0.0.0+zipapp"'))
+    zipapp.create_archive(folder / "content", folder / "cstar-mock.pyz", main="cstar_mock.cli:main")
+    return folder / "cstar-mock.pyz"
+
+
+def test_exec_of_a_zipapp_runs_the_server_that_is_in_it(archive: Path, run: Run, temporary: Path) -> None:
+    done = run(sys.executable, str(archive), "exec", "--", sys.executable, "-c", VERSION_OF_SERVER)
+    assert (done.stdout, done.stderr, done.returncode) == ("0.0.0+zipapp\n", "", 0)
+    assert_nothing_left(temporary)
+
+
+def test_a_server_for_tests_is_the_one_that_they_import(archive: Path, run: Run, temporary: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from cstar_mock.testing import server\n"
+        f"with server() as started: os.environ['CSTAR_BASE_URL'] = started.url; {VERSION_OF_SERVER}"
+    )
+    done = run(sys.executable, "-c", code, str(archive))
+    assert (done.stdout, done.stderr, done.returncode) == ("0.0.0+zipapp\n", "", 0)
+    assert_nothing_left(temporary)
