@@ -81,9 +81,17 @@ def _option(name: str, field: "FieldInfo", default: object) -> click.Option:
     if default not in (None, ()):
         shown += f"; default: {('off', 'on')[bool(default)] if field.annotation is bool else default}"
     shown += "]"
+    # A variable named after the command, which click would read too, may be a service link of Kubernetes.
     if field.annotation is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=shown)
-    return click.Option([flag], default=None, multiple=name == "dataset", metavar=_metavar(field), help=shown)
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=shown, allow_from_autoenv=False)
+    return click.Option(
+        [flag],
+        default=None,
+        multiple=name == "dataset",
+        metavar=_metavar(field),
+        help=shown,
+        allow_from_autoenv=False,
+    )
 
 
 def _metavar(field: "FieldInfo") -> str:
@@ -209,7 +217,9 @@ def announcement_lines(announcement: "Announcement") -> list[str]:
     url, teams = announcement.url, announcement.teams
     lines = [f"cstar-mock {VERSION} serves {url} (docs: {url}/docs)"]
     if announcement.control_token is not None and announcement.control:
-        lines.append(f"control API: {url}/__admin, token {announcement.control_token.get_secret_value()}")
+        # One that was set is known already, and need not get into the log of a container.
+        token = "as it was set" if announcement.is_token_set else announcement.control_token.get_secret_value()
+        lines.append(f"control API: {url}/__admin, token {token}")
     if not teams:
         lines.append("No data set was loaded; `--dataset documented` loads the documented one.")
     for team in teams:
@@ -245,7 +255,11 @@ def _command_variables() -> list[str]:
     pending: list[tuple[str, click.Command]] = [(ENV_PREFIX.rstrip("_"), cli)]
     while pending:
         prefix, command = pending.pop()
-        variables += [f"{prefix}_{option.name}".upper() for option in command.params if option.name]
+        variables += [
+            f"{prefix}_{option.name}".upper()
+            for option in command.params
+            if isinstance(option, click.Option) and option.allow_from_autoenv
+        ]
         if isinstance(command, click.Group):
             pending += [(f"{prefix}_{name}", sub) for name, sub in command.commands.items()]
     return variables

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import json
 import logging
 import os
 import secrets
@@ -12,7 +11,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +37,9 @@ from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.http.at_once import Protocol
 from cstar_mock.http.protocol import DRAINING
-from cstar_mock.settings import ENV_PREFIX, Settings
+from cstar_mock.process import end_with_parent
+from cstar_mock.ready_file import ReadyFile
+from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
 from cstar_mock.state import create_state
 
 GRACE_SECONDS = 4
@@ -67,12 +67,14 @@ class Announcement:
         teams: the teams of its data sets.
         control_token: what the control API asks for; None on a loopback address.
         control: whether there is a control API.
+        is_token_set: whether the operator knows the token already, as it was set and not made.
     """
 
     url: str
     teams: Sequence[LoadedTeam]
     control_token: SecretStr | None
     control: bool
+    is_token_set: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the ready file."""
@@ -105,9 +107,11 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         StoreUnavailable: the database could not be reached for `startup_timeout` seconds.
     """
     logs.configure(settings.log_format, settings.log_level)
-    if settings.ready_file is not None:
-        # A server that was killed may have left one: nobody is to find it and call a port that is not ours.
-        settings.ready_file.unlink(missing_ok=True)
+    signal.signal(signal.SIGTERM, _end_before_serving)
+    ready_file = ReadyFile(settings.ready_file) if settings.ready_file is not None else None
+    if ready_file is not None:
+        ready_file.remove_stale()
+    is_token_set = settings.control_token is not None
     if not is_loopback(settings.host):
         settings = _guarded(settings)
     listener = _listen(settings.host, settings.port)
@@ -119,12 +123,16 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
             asyncio.run(create_state(settings).check())
         teams = load_datasets(database, settings.datasets)
         announcement = Announcement(
-            _url(settings.host, listener), teams, settings.control_token, control=settings.control
+            _url(settings.host, listener),
+            teams,
+            settings.control_token,
+            control=settings.control,
+            is_token_set=is_token_set,
         )
 
         def ready() -> None:
-            if settings.ready_file is not None:
-                write_ready_file(settings.ready_file, announcement)
+            if ready_file is not None:
+                ready_file.write(announcement.as_json())
             announce(announcement)
 
         if not database.embedded or settings.workers > 1:
@@ -136,8 +144,13 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
     finally:
         listener.close()
         database.close()
-        if settings.ready_file is not None:
-            settings.ready_file.unlink(missing_ok=True)
+        if ready_file is not None:
+            ready_file.remove()
+
+
+def _end_before_serving(number: int, _frame: FrameType | None) -> None:
+    """End at a signal that comes before uvicorn takes signals: as process 1 of a container we would not hear it."""
+    raise SystemExit(128 + number)
 
 
 def _guarded(settings: Settings) -> Settings:
@@ -189,14 +202,6 @@ def load_datasets(
         except DatasetError as error:
             raise files.located(error, path) from None
     return teams
-
-
-def write_ready_file(path: Path, announcement: Announcement) -> None:
-    """Write where the server is and who may call it, so that no reader ever sees half of it."""
-    content = json.dumps(announcement.as_json(), indent=2) + "\n"
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(content, encoding="utf-8")
-    half.replace(path)
 
 
 class _Server(uvicorn.Server):
@@ -305,8 +310,15 @@ class _Supervisor(Multiprocess):
 
 
 def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, ready: Callable[[], None]) -> None:
-    # Workers are fresh processes: they read the settings from the environment.
-    for name, value in settings.model_dump(mode="json", exclude_none=True, exclude={"dataset"}).items():
+    # Workers are fresh processes: they read the settings from the environment. The files of tokens have been read.
+    files_of_tokens = {f"{name}_file" for name in TOKENS}
+    for name in files_of_tokens:
+        os.environ.pop(ENV_PREFIX + name.upper(), None)
+    # Python puts the working directory first on the path of a process that is started as multiprocessing does.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    for name, value in settings.model_dump(
+        mode="json", exclude_none=True, exclude={"dataset", *files_of_tokens}
+    ).items():
         secret = getattr(settings, name)
         os.environ[ENV_PREFIX + name.upper()] = (
             secret.get_secret_value() if isinstance(secret, SecretStr) else str(value)
@@ -322,7 +334,8 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
 
 
 def create_worker_app() -> ASGIApp:
-    """Return the application of one worker process, which sets up its own logging."""
+    """Return the application of one worker process, which sets up its own logging and ends with its supervisor."""
+    end_with_parent()
     settings = Settings()
     logs.configure(settings.log_format, settings.log_level)
     return create_app(settings)
@@ -354,7 +367,7 @@ def _wait_until_ready(url: str, ready: Callable[[], None]) -> None:
             ready()
             return
         time.sleep(0.05)
-    sys.stderr.write("cstar-mock: the workers did not answer within a minute\n")
+    _log.error("the workers did not answer within a minute")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

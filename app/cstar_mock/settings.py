@@ -16,15 +16,28 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from cstar_mock import bounds
+from cstar_mock import bounds, ready_file
 from cstar_mock.redaction import shortened
 
 ENV_PREFIX = "CSTAR_MOCK_"
 IN_MEMORY = "sqlite://"
 DOCUMENTED = "documented"
+TOKENS = ("control_token", "metrics_token")
+"""Settings that can be given in a file, by the setting `…_file`."""
 _SHORTEST_TOKEN = 8
+_LONGEST_TOKEN_FILE = 4096
+_SERVICE_PROTOCOLS = ("tcp://", "udp://", "sctp://")
+_SERVICE_LINK = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
 _STATE_SCHEMES = {"valkey", "valkeys", "redis", "rediss"}
 
 
@@ -132,6 +145,7 @@ class Settings(BaseSettings):
         None,
         description="Bearer token for the control API. Default: none on a loopback address, a random one elsewhere.",
     )
+    control_token_file: Path | None = Field(None, description="File with the token for the control API.")
     unauthorized_limit: int | None = Field(
         None,
         ge=0,
@@ -148,6 +162,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`. Default: what the control API asks for."
     )
+    metrics_token_file: Path | None = Field(None, description="File with the token for `/metrics`.")
     metrics_team_label: bool = Field(
         False, description="Count requests by team, too: the slugs of the first 100 teams, `other` for the rest."
     )
@@ -160,6 +175,31 @@ class Settings(BaseSettings):
     )
     log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines are written.")
     log_level: LogLevel = Field(LogLevel.INFO, description="From which severity on lines are written.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave out what Kubernetes has written into the environment."""
+        del env_settings
+        return init_settings, _Environment(settings_cls), dotenv_settings, file_secret_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_tokens(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in TOKENS:
+            file = values.get(f"{name}_file")
+            if file:
+                option = f"--{name.replace('_', '-')}-file"
+                if values.get(name):
+                    raise ValueError(f"{option}: give either a token or its file, not both")
+                values = {**values, name: _token_in(file, option)}
+        return values
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -224,8 +264,13 @@ class Settings(BaseSettings):
     @field_validator("ready_file")
     @classmethod
     def _in_a_folder(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.parent.is_dir():
-            raise ValueError(f"there is no folder {value.parent}")
+        if value is not None:
+            if not value.parent.is_dir():
+                raise ValueError(f"there is no folder {value.parent}")
+            try:
+                ready_file.check(value)
+            except OSError as error:
+                raise ValueError(error.strerror) from None
         return value
 
     @model_validator(mode="after")
@@ -255,6 +300,37 @@ class Settings(BaseSettings):
     def datasets(self) -> tuple[str, ...]:
         """The data sets to load at the start."""
         return self.dataset or ((DOCUMENTED,) if self.in_memory else ())
+
+
+class _Environment(EnvSettingsSource):
+    """The variables of the environment, without those of service links."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        return {
+            name: value for name, value in values.items() if not _is_service_link(ENV_PREFIX + name.upper(), str(value))
+        }
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes has made a variable, in a namespace with a service whose name begins with `cstar-mock`."""
+    if variable.endswith("_PORT") and value.startswith(_SERVICE_PROTOCOLS):
+        return True
+    return _SERVICE_LINK.search(variable) is not None
+
+
+def _token_in(file: str | Path, option: str) -> str:
+    """Return the token in a file, without the white space around it."""
+    try:
+        with Path(file).open(encoding="utf-8") as text:
+            token = text.read(_LONGEST_TOKEN_FILE).strip()
+    except OSError as error:
+        raise ValueError(f"{option}: the file can't be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{option}: the file can't be read: it has no name, or is no text in UTF-8") from None
+    if not token:
+        raise ValueError(f"{option}: the file has no token in it")
+    return token
 
 
 def _installed(module: str) -> bool:
@@ -287,9 +363,10 @@ def load(*, other_variables: Collection[str] = (), **options: Any) -> Settings:
 
 def _refuse_unknown_variables(others: Collection[str]) -> None:
     known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), *others]
-    for variable in os.environ:
-        if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known:
-            close = difflib.get_close_matches(variable.upper(), known, n=1)
+    for variable, value in os.environ.items():
+        name = variable.upper()
+        if name.startswith(ENV_PREFIX) and name not in known and not _is_service_link(name, value):
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise SettingsError(f"the environment variable {variable} is no setting{hint}")
 

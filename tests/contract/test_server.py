@@ -21,7 +21,8 @@ from tests.conftest import COMMAND, Server, cli_runner, free_port, running
 
 from cstar_mock import VERSION, cli
 from cstar_mock.datasets.load import LoadedTeam
-from cstar_mock.server import Announcement, write_ready_file
+from cstar_mock.ready_file import NotARegularFile, ReadyFile
+from cstar_mock.server import Announcement
 
 SCRIPT = str(Path(sys.executable).with_name("cstar-mock"))
 KEY = "sk_live_your_key"
@@ -88,16 +89,120 @@ def test_the_ready_file_says_where_the_server_is_and_who_may_call_it(tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["server.log"]
 
 
-def test_the_ready_file_appears_as_a_whole(tmp_path: Path) -> None:
-    """Whoever has the old one open reads the old one to its end, and the new one is another file."""
-    file = tmp_path / "ready.json"
-    file.write_text("old")
+def test_the_ready_file_appears_as_a_whole_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    """A reader that has the old one open reads the old one to its end, and the new one is another file."""
+    path = tmp_path / "ready.json"
+    path.write_text("old")
     teams = [LoadedTeam("id-1", "acme", "Acme", "documented", {"sk_live": None}, {}, created=False)]
-    with file.open() as old:
-        write_ready_file(file, Announcement("http://h:1", teams, None, control=True))
+    file = ReadyFile(path)
+    with path.open() as old:
+        file.write(Announcement("http://h:1", teams, None, control=True).as_json())
         assert old.read() == "old"
-    assert json.loads(file.read_text())["teams"][0]["keys"] == {"sk_live": None}
-    assert list(tmp_path.iterdir()) == [file]
+    assert json.loads(path.read_text())["teams"][0]["keys"] == {"sk_live": None}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    file.remove()
+    file.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_that_others_have_put_beside_the_ready_file_are_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine")
+    for pid in (os.getpid(), "x"):
+        (tmp_path / f".ready.json.{pid}").symlink_to(target)
+    ReadyFile(tmp_path / "ready.json").write({})
+    assert target.read_text() == "mine"
+    assert not (tmp_path / "ready.json").is_symlink()
+
+
+def test_a_ready_file_of_another_server_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    first, second = ReadyFile(path), ReadyFile(path)
+    first.write({})
+    second.write({})
+    first.remove()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_a_ready_file_that_is_no_regular_file_is_refused_and_stays(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "ready"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/stdout")
+    else:
+        path.mkdir()
+    code, out, err = output(COMMAND, "serve", "--port", "0", "--ready-file", str(path))
+    assert (code, out) == (1, "")
+    assert err == (
+        f"cstar-mock: --ready-file: '{path}' is not allowed: {path} exists and is no regular file; "
+        "give the path of a file that may be replaced\n"
+    )
+    file = ReadyFile(path)
+    for operation in (file.remove_stale, lambda: file.write({})):
+        with pytest.raises(NotARegularFile):
+            operation()
+    assert os.path.lexists(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_token_that_was_set_is_not_printed(tmp_path: Path) -> None:
+    """It would be in the log of a container. In the ready file it is for those who may read that."""
+    secret = tmp_path / "token"
+    secret.write_text("a-control-token\n")
+    with running(tmp_path, "--control-token-file", str(secret), "--host", "0.0.0.0") as server:
+        url = f"http://127.0.0.1:{server.url.rpartition(':')[2]}/__admin/health"
+        assert httpx2.get(url).status_code == 401
+        assert httpx2.get(url, headers={"Authorization": "Bearer a-control-token"}).status_code == 200
+        printed = "".join(announcement(server))
+        assert "/__admin, token as it was set\n" in printed
+        assert server.ready["admin_token"] == "a-control-token"
+        assert ended(server) == 0
+        assert "a-control-token" not in printed + server.log.read_text()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_before_it_serves_ends_it_at_once(number: signal.Signals, tmp_path: Path) -> None:
+    """Process 1 of a container gets only signals that it has asked for."""
+    log, ready = tmp_path / "log", tmp_path / "ready.json"
+    options = ["--database", f"postgresql://127.0.0.1:{free_port()}/x", "--ready-file", str(ready)]
+    with log.open("w") as file:
+        process = subprocess.Popen([*COMMAND, "serve", "--port", "0", *options], stderr=file, start_new_session=True)
+    try:
+        _until(lambda: "waiting up to 30 s for the database" in log.read_text())
+        process.send_signal(number)
+        assert process.wait(MOST_SECONDS) == 128 + number
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+    assert not ready.exists()
+
+
+def test_a_request_that_takes_longer_than_the_way_out_is_told_so(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+            head = (
+                f"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+            )
+            connection.sendall(head.encode())
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+            received = b""
+            while data := connection.recv(65536):
+                received += data
+        assert server.process.wait(MOST_SECONDS) == 0
+        log = server.log.read_text()
+    lines, _, body = received.partition(b"\r\n\r\n")
+    assert lines.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nconnection: close" in lines.lower()
+    error = json.loads(body)["error"]
+    assert error["code"] == "service_unavailable"
+    assert f"WARNING cancelled GET /api/v1/auth/whoami request_id={error['request_id']}" in log
+    assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -226,6 +331,22 @@ def test_a_ready_file_in_no_folder_is_one_line_and_exit_code_1(tmp_path: Path) -
     code, out, err = output(COMMAND, "serve", "--port", "0", "--ready-file", str(file))
     assert (code, out) == (1, "")
     assert err == f"cstar-mock: --ready-file: '{file}' is not allowed: there is no folder {file.parent}\n"
+
+
+def test_workers_end_with_their_supervisor_even_if_it_is_killed(tmp_path: Path, valkey: str) -> None:
+    database = f"sqlite:///{tmp_path / 'shared.db'}"
+    for name in ("queue", "selectors", "secrets", "limits"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
+    options = ("--workers", "2", "--database", database, "--state", valkey)
+    with running(tmp_path, *options, command=[SCRIPT]) as server:
+        pids = workers(server)
+        assert len(pids) == 2
+        server.process.kill()
+        server.process.wait()
+        _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        assert not _listens(server)
+        # Who finds the file that is left can tell: no such process runs.
+        assert server.ready["pid"] == server.process.pid
 
 
 def workers(server: Server) -> list[int]:
