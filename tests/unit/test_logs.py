@@ -15,6 +15,7 @@ import pytest
 
 from cstar_mock import logs
 from cstar_mock.settings import LogFormat, LogLevel
+from cstar_mock.testing.requests import _line
 
 FIELDS = {"request_id": "req_abcdefghijkl", "duration_ms": 1.25, "team": "acme", "key": "…_key"}
 
@@ -118,6 +119,14 @@ def test_a_client_can_neither_forge_a_text_line_nor_change_the_terminal(capfd: p
     assert err.count("\n") == 1
     shown = r"/api/\r\n2026-01-01 FORGED\x1b[31m\x00\x7f\x9b31m\u202eevil\u2066\u2028\ud800 ü team=a\nb"
     assert err.rstrip("\n").endswith(shown)
+
+
+def test_nor_does_a_failing_test_show_what_it_sent() -> None:
+    request = {"method": "GET", "path": HOSTILE, "query": "\x1b]0;"}
+    response = {"status": 404, "code": None, "fault": None, "hint": None}
+    line = _line({"request": request, "state": "answered", "response": response})
+    assert line.isprintable()
+    assert line.endswith(r" ü?\x1b]0; -> 404")
 
 
 def test_a_traceback_in_text_can_not_be_taken_for_entries(capfd: pytest.CaptureFixture[str]) -> None:

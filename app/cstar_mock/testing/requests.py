@@ -158,4 +158,6 @@ def _line(entry: Mapping[str, Any]) -> str:
         outcome = entry["state"].replace("_", " ")
     details = " ".join(str(response[name]) for name in ("code", "fault") if response[name])
     hint = f" ({response['hint']})" if response["hint"] else ""
-    return f"{request['method']} {request['path']}{query} -> {outcome} {details}".rstrip() + hint
+    line = f"{request['method']} {request['path']}{query} -> {outcome} {details}".rstrip() + hint
+    # The terminal that shows the failure gets no control characters of a client.
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
