@@ -45,6 +45,21 @@ def test_a_foreign_origin_is_refused(api: Api, origin: str, path: str) -> None:
     assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("settings", [{}, {"control_token": TOKEN}])
+def test_what_a_page_of_another_site_fetches_is_refused(make_api: MakeApi, site: str, settings: dict[str, Any]) -> None:
+    """An image or a link sends no Origin."""
+    api = make_api("documented", **settings)
+    headers = {"Sec-Fetch-Site": site, "Authorization": f"Bearer {TOKEN}"}
+    path = f"/__admin/teams/{api.teams[0].id}/explain/overview"
+    assert_problem(api.client.get(path, headers=headers), 403, "Sec-Fetch-Site")
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_our_own_pages_and_an_address_that_was_typed_are_served(api: Api, site: str) -> None:
+    assert api.client.get("/__admin/health", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "host",
     [

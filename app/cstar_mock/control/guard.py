@@ -86,6 +86,9 @@ class Guard:
 
     @staticmethod
     def _foreign_origin(request: Request) -> tuple[HTTPStatus, str] | None:
+        # Images, scripts and links of other pages make requests without Origin.
+        if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            return HTTPStatus.FORBIDDEN, "the control API is not for web pages of another site or port (Sec-Fetch-Site)"
         origin = request.headers.get("origin")
         if origin is None or origin == f"{request.url.scheme}://{request.headers.get('host')}":
             return None
