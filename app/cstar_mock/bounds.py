@@ -20,8 +20,8 @@ MOST_HEADERS = 100
 LONGEST_BODY = 64 * 1024
 """Bytes of a request body outside the control API, which reads none."""
 
-LONGEST_CONTROL_BODY = 32 * 1024 * 1024
-"""Bytes of a request body of the control API: 10,000 rows with names of 200 escaped characters take 26 MB."""
+LONGEST_CONTROL_BODY = 4 * 1024 * 1024
+"""Bytes of a request body of the control API: 10,000 rows of 400 bytes. Parsing it holds the event loop."""
 
 LEAST_BODY_RATE = 16 * 1024
 """Bytes a second at which a body has to come on average, after the first 20 seconds."""
@@ -31,17 +31,20 @@ SPARE_CONNECTIONS = 100
 
 # Caches
 
-MOST_KNOWN_REQUESTS = 1_000
-"""Requests whose bytes are recognised without parsing."""
+KNOWN_REQUEST_BYTES = 16 * 1024 * 1024
+"""Bytes of memory for requests that are recognised without parsing, in each worker."""
 
 LONGEST_KNOWN_REQUEST = 2 * 1024
 """Bytes of such a request."""
 
-MOST_CACHED_ANSWERS = 10_000
-"""Answers that are given again while they hold."""
+CACHED_ANSWER_BYTES = 64 * 1024 * 1024
+"""Bytes of memory for answers that are given again while they hold, in each worker."""
 
-MOST_CACHED_CALLERS = 10_000
-"""Callers, by the digests of their keys."""
+CACHED_CALLER_BYTES = 32 * 1024 * 1024
+"""Bytes of memory for callers, by the digests of their keys, with their fault rules, in each worker."""
+
+CACHED_RULE_BYTES = 32 * 1024 * 1024
+"""Bytes of memory for parsed fault rules, in each worker."""
 
 MOST_GUESSERS = 10_000
 """Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
@@ -90,6 +93,12 @@ MOST_CACHED_HEADERS = 1_024
 
 MOST_FAULT_RULES = 100
 """Fault rules of a team."""
+
+FAULT_RULES_BYTES = 256 * 1024
+"""Bytes of all fault rules of a team, as JSON."""
+
+LONGEST_FAULT_BODY = 64 * 1024
+"""Bytes of the body that a fault rule answers with, as JSON."""
 
 LONGEST_DELAY_MS = 60_000
 """Milliseconds that a fault rule or `Prefer: wait` can delay an answer."""

@@ -5,14 +5,26 @@ about it; the request's own `Prefer` header comes before them all. Which request
 count alone, so that a seed gives the same failures every time.
 """
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 from cstar_mock import bounds, clock, errors, ids
 from cstar_mock.api.analytics.periods import Period
@@ -144,6 +156,13 @@ Seconds = (
 TimeToLive = Annotated[Number, Field(gt=0, le=31_536_000), BeforeValidator(_seconds, json_schema_input_type=Seconds)]
 
 
+RetryAfter = Annotated[
+    Number,
+    Field(ge=0, le=86_400),
+    PlainSerializer(lambda seconds: int(seconds) if seconds.is_integer() else seconds, return_type=float),
+]
+
+
 class FaultRule(_Part):
     """One rule: whom it is about, what happens, and how often."""
 
@@ -151,8 +170,8 @@ class FaultRule(_Part):
     match: Match = Match()
     status: Status | None = Field(None, description="A documented error by its name, or any status.")
     body: Json = Field(None, description="The body to answer with; by default the documented one of the status.")
-    retry_after: Annotated[int, Field(ge=1, le=86_400), WHOLE] | None = Field(
-        None, description="Seconds in `Retry-After`; 429 and 503 have 1 by default."
+    retry_after: RetryAfter | None = Field(
+        None, description="Seconds in `Retry-After`, also 0 or 0.5; null for none. By default 1 on 429 and 503."
     )
     delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
     fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
@@ -268,13 +287,14 @@ class Decision:
 
     Attributes:
         rule_id: the rule that decided; None for the request's own `Prefer`.
+        retry_after: seconds in `Retry-After`, None for no such header; the default depends on the status.
     """
 
     rule_id: str | None = None
     delay_ms: float = 0
     status: int | str | None = None
     body: JsonValue = None
-    retry_after: int | None = None
+    retry_after: float | Literal["default"] | None = "default"
     fault: ConnectionFault | None = None
 
     def fail(self) -> None:
@@ -294,17 +314,23 @@ class Decision:
         kind = CATALOGUE[status] if isinstance(status, str) else _BY_STATUS.get(status)
         number = kind.status if kind is not None else int(status)
         headers = {}
-        if self.retry_after is not None or number in {429, 503}:
-            headers["Retry-After"] = str(self.retry_after or DEFAULT_RETRY_AFTER)
+        seconds = self.retry_after
+        if seconds == "default":
+            seconds = DEFAULT_RETRY_AFTER if number in {429, 503} else None
+        if seconds is not None:
+            headers["Retry-After"] = f"{Decimal(repr(seconds)):f}".removesuffix(".0")
         if kind is None or self.body is not None:
             return CannedAnswer(number, self.body, headers)
         if kind is errors.AUTHENTICATION_REQUIRED:
             headers["WWW-Authenticate"] = "Bearer"
         if kind is errors.METHOD_NOT_ALLOWED:
             headers["Allow"] = "GET"
-        return ApiError(
-            kind, headers=headers, **errors.example_particulars(kind, self.retry_after or DEFAULT_RETRY_AFTER)
-        )
+        return ApiError(kind, headers=headers, **errors.example_particulars(kind, self.whole_seconds()))
+
+    def whole_seconds(self) -> int:
+        """Return the seconds that the message and the other headers say: at least 1."""
+        seconds = DEFAULT_RETRY_AFTER if self.retry_after in {"default", None} else self.retry_after
+        return max(1, math.ceil(float(seconds or 0)))
 
 
 class CannedAnswer(Exception):
@@ -346,7 +372,10 @@ async def decide(
         return None
     rule = taken.active.rule
     delay = 0.0 if rule.delay is None else rule.delay.draw(_random(rule.seed, -1 - taken.number))
-    return Decision(taken.active.id, delay, rule.status, rule.body, rule.retry_after, rule.fault)
+    retry_after: float | Literal["default"] | None = "default"
+    if "retry_after" in rule.model_fields_set:
+        retry_after = rule.retry_after
+    return Decision(taken.active.id, delay, rule.status, rule.body, retry_after, rule.fault)
 
 
 def _random(seed: int, number: int) -> random.Random:
@@ -365,9 +394,20 @@ def activated(rules: Iterable[FaultRule], now: Instant) -> list[ActiveRule]:
     ]
 
 
-def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
-    """Return rules as they are kept in the store."""
-    return [
+def stored(rules: Sequence[ActiveRule]) -> list[dict[str, Any]]:
+    """Return rules as they are kept in the store.
+
+    Raises:
+        ValueError: they are too many, or too large together.
+    """
+    if len(rules) > bounds.MOST_FAULT_RULES:
+        raise ValueError(f"a team has {bounds.MOST_FAULT_RULES} fault rules at most")
+    for active in rules:
+        if len(to_json(active.rule.body)) > bounds.LONGEST_FAULT_BODY:
+            raise ValueError(
+                f"the body of the rule {active.id!r} is too long: it takes at most {bounds.LONGEST_FAULT_BODY:,} bytes"
+            )
+    kept: list[dict[str, Any]] = [
         {
             "id": active.id,
             "endsAt": active.ends_at,
@@ -375,6 +415,12 @@ def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
         }
         for active in rules
     ]
+    size = len(to_json(kept))
+    if size > bounds.FAULT_RULES_BYTES:
+        raise ValueError(
+            f"the fault rules of a team take at most {bounds.FAULT_RULES_BYTES:,} bytes together; these take {size:,}"
+        )
+    return kept
 
 
 def from_store(rules: Iterable[Mapping[str, Any]]) -> tuple[ActiveRule, ...]:

@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Text, bindparam, cast, select
+from sqlalchemy import Text, bindparam, cast, select
 
 from cstar_mock import bounds, errors
-from cstar_mock.clock import Instant, TeamClock
+from cstar_mock.cache import Cache
+from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.database import Database, Prepared
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ActiveRule, from_store
@@ -45,6 +45,34 @@ _KEY_BY_DIGEST = Prepared(
     .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
 )
 """A revoked key is as an unknown one."""
+
+_CALLER_BYTES = 3_000
+"""Bytes of a caller without its fault rules."""
+
+_NO_RULES = "[]"
+_RULE_BYTES_A_CHARACTER = 40
+"""Bytes of memory that parsed fault rules take, at most, for each character of their JSON."""
+
+
+class _KeyRow(NamedTuple):
+    """A row of `_KEY_BY_DIGEST`, its columns in their order."""
+
+    key_id: str
+    key_type: str
+    environment: str
+    last_four: str
+    key_name: str | None
+    rate_limit: int | None
+    expires_at: Instant | None
+    team_id: str
+    team_slug: str
+    team_name: str
+    revision: int
+    rate_limits: str | None
+    faults: str
+    clock_frozen_at: Instant | None
+    clock_offset: Duration
+    clock_advanced: Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +114,8 @@ class KeyRing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._callers: dict[bytes, Caller] = {}
+        self._callers: Cache[bytes, Caller] = Cache()
+        self._rules: Cache[str, tuple[ActiveRule, ...]] = Cache()
         self._version: object = None
 
     async def find(self, key: bytes | None) -> Caller:
@@ -99,15 +128,36 @@ class KeyRing:
         if key is None:
             raise errors.authentication_required()
         version = self._database.version()
-        if version != self._version or len(self._callers) >= bounds.MOST_CACHED_CALLERS:
+        if version != self._version:
             self._callers.clear()
             self._version = version
-        caller = self._callers.get(key) or await self._database.read(_find, key)
+        caller = self._callers.get(key) or await self._look_up(key, cached=version is not None)
         if caller is None or caller.expired():
             raise errors.authentication_required()
-        if version is not None:
-            self._callers[key] = caller
         return caller
+
+    async def _look_up(self, key: bytes, *, cached: bool) -> Caller | None:
+        rows = await self._database.read(_KEY_BY_DIGEST.execute, {"digest": key})
+        if not rows:
+            return None
+        row = _KeyRow(*rows[0])
+        caller = _caller(row, self._rules_of(row.faults))
+        if cached and not caller.expired():
+            size = _CALLER_BYTES + _rules_bytes(row.faults)
+            self._callers.put(key, caller, size, bounds.CACHED_CALLER_BYTES)
+        return caller
+
+    def _rules_of(self, stored: str) -> tuple[ActiveRule, ...]:
+        """Return parsed fault rules: to parse them costs more than everything else of a look-up."""
+        rules = self._rules.get(stored)
+        if rules is None:
+            rules = from_store(json.loads(stored))
+            self._rules.put(stored, rules, _rules_bytes(stored), bounds.CACHED_RULE_BYTES)
+        return rules
+
+
+def _rules_bytes(stored: str) -> int:
+    return 0 if stored == _NO_RULES else _RULE_BYTES_A_CHARACTER * len(stored)
 
 
 def digest(key: str) -> bytes:
@@ -174,31 +224,26 @@ def hint(token: str | None) -> str:
     return "a key begins with sk_live_, sk_test_, pk_live_ or pk_test_"
 
 
-def _find(connection: Connection, key: bytes) -> Caller | None:
-    rows = _KEY_BY_DIGEST.execute(connection, {"digest": key})
-    if not rows:
-        return None
-    key_id, key_type, environment, last_four, key_name, rate_limit, expires_at, *columns = rows[0]
-    team_id, team_slug, team_name, revision, rate_limits, faults, *times = columns
+def _caller(row: _KeyRow, rules: tuple[ActiveRule, ...]) -> Caller:
     return Caller(
-        key_id=key_id,
-        key_type=key_type,
-        environment=environment,
-        last_four=last_four,
-        key_name=key_name,
-        rate_limit=rate_limit,
-        rate_limits=None if rate_limits is None else json.loads(rate_limits),
-        faults=_rules(faults),
-        team_id=team_id,
-        team_slug=team_slug,
-        team_name=team_name,
-        revision=revision,
-        shown={"type": key_type, "environment": environment, "lastFour": last_four, "name": key_name},
-        clock=TeamClock(*times),
-        expires_at=expires_at,
+        key_id=row.key_id,
+        key_type=row.key_type,
+        environment=row.environment,
+        last_four=row.last_four,
+        key_name=row.key_name,
+        rate_limit=row.rate_limit,
+        rate_limits=None if row.rate_limits is None else json.loads(row.rate_limits),
+        faults=rules,
+        team_id=row.team_id,
+        team_slug=row.team_slug,
+        team_name=row.team_name,
+        revision=row.revision,
+        shown={
+            "type": row.key_type,
+            "environment": row.environment,
+            "lastFour": row.last_four,
+            "name": row.key_name,
+        },
+        clock=TeamClock(row.clock_frozen_at, row.clock_offset, row.clock_advanced),
+        expires_at=row.expires_at,
     )
-
-
-@lru_cache(maxsize=1024)  # checking them costs more than all else of a look-up
-def _rules(stored: str) -> tuple[ActiveRule, ...]:
-    return from_store(json.loads(stored))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from cstar_mock import bounds, clock
+from cstar_mock import clock
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stored
 from cstar_mock.models import ApiKey, Team
@@ -141,8 +141,6 @@ def set_faults(
     state = lock(connection, team)
     now = clock.real_now() + state.clock.advanced
     active = (*(state.faults if keep else ()), *activated(rules, now))
-    if len(active) > bounds.MOST_FAULT_RULES:
-        raise ValueError(f"a team has {bounds.MOST_FAULT_RULES} fault rules at most")
     ids = [rule.id for rule in active]
     for id_ in ids:
         if ids.count(id_) > 1:

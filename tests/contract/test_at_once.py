@@ -201,7 +201,7 @@ def test_a_known_request_waits_for_the_answer_before_it(port: int) -> None:
 
 
 def test_what_is_known_is_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.bounds.MOST_KNOWN_REQUESTS", 3)
+    monkeypatch.setattr("cstar_mock.bounds.KNOWN_REQUEST_BYTES", 20_000)  # three such requests
     long = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * bounds.LONGEST_KNOWN_REQUEST + b"\r\n\r\n")
     with connect(port) as connection:
         for request in [long, long, *(OVERVIEW.replace(b"\r\n\r\n", b"\r\nX: %d\r\n\r\n" % n) for n in range(4))]:

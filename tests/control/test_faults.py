@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Api, MakeApi, assert_envelope
 from tests.control.conftest import Control, Team
 
+from cstar_mock import bounds
 from cstar_mock.errors import CATALOGUE
 from cstar_mock.faults import ConnectionBroken
 
@@ -172,6 +173,22 @@ def test_retry_after_goes_with_any_status(team: Team, status: int | str) -> None
         assert int(response.headers["X-RateLimit-Remaining"]) > 900
 
 
+@pytest.mark.parametrize("status", [429, 503, 418, "rate_limit_exceeded"])
+@pytest.mark.parametrize(
+    ("seconds", "header"), [(0, "0"), (0.1, "0.1"), (1.0, "1"), (0.00001, "0.00001"), (None, None)]
+)
+def test_retry_after_may_be_nothing_a_fraction_or_left_out(
+    team: Team, status: int | str, seconds: float | None, header: str | None
+) -> None:
+    team.call("PUT", "/faults", {"status": status, "retryAfter": seconds})
+    response = team.get()
+    assert response.headers.get("Retry-After") == header
+    (shown,) = team.call("GET", "/faults")["faults"]
+    assert shown["rule"] == {"status": status, "retryAfter": seconds}
+    if response.status_code == 429:
+        assert "in 1 second" in response.json()["error"]["message"]
+
+
 def test_a_429_with_a_body_of_its_own_has_consistent_headers(team: Team) -> None:
     team.call("PUT", "/faults", {"status": 429, "body": {"slow": "down"}})
     response = team.get()
@@ -298,7 +315,9 @@ def test_rules_are_added_replaced_and_removed(team: Team) -> None:
         ({"status": 500, "match": {"endpoint": "tickets"}}, "match.endpoint"),
         ({"status": 500, "match": {"period": "decade"}}, "match.period"),
         ({"status": 500, "probability": 1.1}, "probability"),
-        ({"status": 500, "retryAfter": 0}, "retryAfter"),
+        ({"status": 500, "retryAfter": -1}, "retryAfter"),
+        ({"status": 500, "retryAfter": 86_401}, "retryAfter"),
+        ({"status": 500, "retryAfter": True}, "retryAfter"),
         ({"status": 500, "succeedFirst": -1}, "succeedFirst"),
         ({"status": 500, "failRequestCount": 0}, "failRequestCount"),
         ({"status": 500, "timeToLive": 0}, "timeToLive"),
@@ -505,3 +524,21 @@ def test_a_team_has_a_hundred_rules_at_most(team: Team) -> None:
     team.call("PUT", "/faults", [{"status": 500}] * 100)
     assert "100 fault rules at most" in str(team.refused(409, "POST", "/faults", {"status": 500}))
     assert len(team.call("GET", "/faults")["faults"]) == 100
+
+
+def test_the_rules_of_a_team_and_their_bodies_are_bounded_in_bytes(team: Team, control: Control) -> None:
+    longest = "x" * (bounds.LONGEST_FAULT_BODY - 2)
+    team.call("PUT", "/faults", {"id": "kept", "status": 500, "body": longest})
+    assert "'r' is too long" in str(
+        team.refused(409, "PUT", "/faults", {"id": "r", "status": 500, "body": longest + "x"})
+    )
+    assert "262,144 bytes together" in str(team.refused(409, "PUT", "/faults", [{"status": 500, "body": longest}] * 4))
+    team.call("POST", "/faults", [{"status": 500, "body": longest}] * 2)
+    team.refused(409, "POST", "/faults", {"status": 500, "body": longest})
+    assert next(rule["id"] for rule in team.call("GET", "/faults")["faults"]) == "kept"
+    assert len(team.call("GET", "/faults")["faults"]) == 3
+    content = {"faults": [{"status": 500, "body": longest}] * 4}
+    assert "faults" in str(control.refused(409, "POST", "/teams", {"dataset": content}))
+    assert "100 fault rules" in str(
+        control.refused(409, "POST", "/teams", {"dataset": {"faults": [{"status": 500}] * 101}})
+    )

@@ -47,7 +47,7 @@ histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8
 class _Forgetful(Remembered):
     """Remembers nothing: every request goes through the router, and is computed."""
 
-    def get(self, _scope: Any, _key: bytes) -> None:
+    def get(self, _caller: Any, _asked: Any) -> None:
         return None
 
 

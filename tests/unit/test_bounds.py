@@ -1,18 +1,22 @@
 """Each bound of a value holds to the unit; SECURITY.md lists all bounds (tests/packaging/test_security_md.py)."""
 
 import asyncio
+import json
+import tracemalloc
+from collections.abc import Mapping
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
-from cstar_mock.api.remembered import Remembered
+from cstar_mock.api.remembered import Answer, Asked, Remembered
 from cstar_mock.datasets.format import Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.faults import FaultRule
-from cstar_mock.security import KeyRing
+from cstar_mock.faults import FaultRule, from_store
+from cstar_mock.security import Caller, KeyRing
 
 NOW = 1_765_377_000_000_000
 
@@ -54,27 +58,96 @@ def test_a_recipe_covers_ten_years_at_most() -> None:
         list(generate(recipe(bounds.LONGEST_RECIPE_DAYS + 1), NOW))
 
 
-def test_cached_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MOST_CACHED_ANSWERS", 3)
-    remembered, answer = Remembered(), object()
-    for number in range(10):
-        remembered.put({"path": "/", "query_string": b"%d" % number}, b"", answer)  # type: ignore[arg-type]
-        assert len(remembered._answers) <= 3  # noqa: SLF001
+def _caller(team_id: str) -> Caller:
+    caller = Mock(spec=Caller)
+    caller.team_id, caller.environment = team_id, "live"
+    return caller
 
 
-def test_cached_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Store:
-        def version(self) -> int:
-            return 1
+def test_cached_answers_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CACHED_ANSWER_BYTES", 1_000_000)
+    remembered = Remembered()
+    for number in range(30):
+        remembered.put(_caller(str(number)), Asked("agents"), Answer(b" " * 100_000, 1, 0, None, Mock()))
+    kept = [number for number in range(30) if remembered.get(_caller(str(number)), Asked("agents")) is not None]
+    assert kept == list(range(21, 30))
 
-        async def read(self, *_: object) -> Any:
-            return type("Caller", (), {"expired": lambda _: False})()
 
-    async def ask() -> None:
-        for number in range(10):
-            await ring.find(b"%d" % number)
-            assert len(ring._callers) <= 3  # noqa: SLF001
+def test_an_answer_that_never_fits_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CACHED_ANSWER_BYTES", 1_000_000)
+    remembered = Remembered()
+    remembered.put(_caller("t"), Asked("agents"), Answer(b"old", 1, 0, None, Mock()))
+    remembered.put(_caller("t"), Asked("agents"), Answer(b" " * 1_000_000, 2, 0, None, Mock()))
+    assert remembered.get(_caller("t"), Asked("agents")) is None
 
-    monkeypatch.setattr(bounds, "MOST_CACHED_CALLERS", 3)
-    ring = KeyRing(Store())  # type: ignore[arg-type]
-    asyncio.run(ask())
+
+class _Store:
+    """A store with a key for every digest, and fault rules of a size."""
+
+    def __init__(self, rules: str) -> None:
+        self.rules = rules
+        self.asked = 0
+
+    def version(self) -> int:
+        return 1
+
+    async def read(self, _work: object, parameters: Mapping[str, bytes]) -> list[tuple[object, ...]]:
+        self.asked += 1
+        team = parameters["digest"].decode()
+        rules = self.rules.replace("TEAM", team)
+        return [("key_1", "secret", "live", "1234", None, None, None, team, team, team, 1, None, rules, None, 0, 0)]
+
+
+def _asked_again(store: _Store, callers: int) -> int:
+    """Return how many callers of so many a key ring has to look up a second time."""
+    ring = KeyRing(store)  # type: ignore[arg-type]
+
+    async def ask() -> int:
+        digests = [b"%05d" % number for number in range(callers)]
+        for digest in digests:
+            await ring.find(digest)
+        before = store.asked
+        for digest in reversed(digests):
+            await ring.find(digest)
+        return store.asked - before
+
+    return asyncio.run(ask())
+
+
+def test_cached_callers_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CACHED_CALLER_BYTES", 34_000)
+    assert _asked_again(_Store("[]"), 30) == 20
+
+
+def test_fault_rules_count_with_their_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = '[{"id": "TEAM", "endsAt": null, "rule": {"status": 500, "body": "%s"}}]' % ("x" * 10_000)
+    monkeypatch.setattr(bounds, "CACHED_CALLER_BYTES", 5_000_000)
+    assert _asked_again(_Store(rules), 30) == 30 - 5_000_000 // (40 * 10_080)
+
+
+def test_parsed_fault_rules_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = Mock(side_effect=from_store)
+    monkeypatch.setattr("cstar_mock.security.from_store", parsed)
+    monkeypatch.setattr(bounds, "CACHED_CALLER_BYTES", 0)
+    rules = '[{"id": "TEAM", "endsAt": null, "rule": {"status": 500, "body": "%s"}}]' % ("x" * 10_000)
+    _asked_again(_Store(rules), 30)
+    assert parsed.call_count == 30
+    monkeypatch.setattr(bounds, "CACHED_RULE_BYTES", 5_000_000)
+    _asked_again(_Store(rules), 30)
+    assert parsed.call_count == 30 + 60 - 5_000_000 // (40 * 10_080)
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '""', '{"a":0}', "1.5", "[[]]"])
+def test_parsed_fault_rules_take_no_more_memory_than_is_counted(body: str) -> None:
+    bodies = ",".join([body] * 2_000)
+    text = f'[{{"id":"r","endsAt":null,"rule":{{"status":500,"body":[{bodies}]}}}}]'
+    tracemalloc.start()
+    rules = from_store(json.loads(text))
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert rules
+    assert taken < 40 * len(text)
+
+
+def test_the_largest_rule_set_fits_the_caches() -> None:
+    assert min(bounds.CACHED_RULE_BYTES, bounds.CACHED_CALLER_BYTES) > 40 * bounds.FAULT_RULES_BYTES

@@ -147,8 +147,7 @@ async def _fail_if_asked_to(request: Request, services: Services, context: Reque
         return
     if context.rate_limit is not None and decision.status in {RATE_LIMIT_EXCEEDED.status, RATE_LIMIT_EXCEEDED.name}:
         # A 429 whose headers said that requests are left would be a contradiction.
-        seconds = decision.retry_after or faults.DEFAULT_RETRY_AFTER
-        context.rate_limit = rate_limit.used_up(context.rate_limit, seconds)
+        context.rate_limit = rate_limit.used_up(context.rate_limit, decision.whole_seconds())
     if decision.delay_ms:
         assert context.recording is not None  # noqa: S101  (every request has one once the application is started)
         await context.recording.wait(decision.delay_ms / 1000, request.receive)

@@ -5,21 +5,36 @@ by the instants from which to which an answer holds: forever if the clock is fro
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
-
-from starlette.types import Scope
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cstar_mock import bounds
+from cstar_mock.api.analytics.periods import Period
+from cstar_mock.cache import Cache
 from cstar_mock.clock import Instant
 from cstar_mock.security import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable
 
     from cstar_mock.database import Database
 
 Question: TypeAlias = "Callable[[Database, Caller, Answer | None], Awaitable[Answer]]"
 """Computes the answer for a caller's team; it may look at the answer that the same request had before."""
+
+_ANSWER_BYTES = 500
+"""Bytes of an answer beside its data."""
+
+
+class Asked(NamedTuple):
+    """What a request asks for, however its query spells it.
+
+    Attributes:
+        endpoint: `overview` or `agents`.
+        period: of an overview.
+    """
+
+    endpoint: str
+    period: Period | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +43,13 @@ class Answer:
 
     Attributes:
         data: as JSON.
-        team_id: whose; a key can become another team's.
         revision: the team's, before the data were read.
         since: the instant of the team's clock that the data were computed for. The host's clock may go back behind it.
         until: when, by the team's clock, a row enters or leaves the window; None for never.
-        question: what it answers; asked again once it does not hold any more.
+        question: computes the answer again once it does not hold any more.
     """
 
     data: bytes
-    team_id: str
     revision: int
     since: Instant
     until: Instant | None
@@ -51,22 +64,16 @@ class Answer:
 
 
 class Remembered:
-    """Answers by what was sent: path, query, and key."""
+    """Answers by what they say: one for each team, environment, endpoint and period, whichever key asked."""
 
     def __init__(self) -> None:
-        self._answers: dict[Hashable, Answer] = {}
+        self._answers: Cache[tuple[str, str, Asked], Answer] = Cache()
 
-    def get(self, scope: Scope, key: bytes) -> Answer | None:
-        """Return what such a request was answered with, whether it still holds or not.
+    def get(self, caller: Caller, asked: Asked) -> Answer | None:
+        """Return the last answer to what a caller asks, whether it still holds or not."""
+        return self._answers.get((caller.team_id, caller.environment, asked))
 
-        Args:
-            scope: the request.
-            key: the digest of the key that it was sent with.
-        """
-        return self._answers.get((scope["path"], scope["query_string"], key))
-
-    def put(self, scope: Scope, key: bytes, answer: Answer) -> None:
+    def put(self, caller: Caller, asked: Asked, answer: Answer) -> None:
         """Remember an answer."""
-        if len(self._answers) >= bounds.MOST_CACHED_ANSWERS:
-            self._answers.clear()
-        self._answers[scope["path"], scope["query_string"], key] = answer
+        size = _ANSWER_BYTES + len(answer.data)
+        self._answers.put((caller.team_id, caller.environment, asked), answer, size, bounds.CACHED_ANSWER_BYTES)

@@ -11,9 +11,19 @@ random histories through them and through the router.
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cstar_mock.api.analytics import periods
 from cstar_mock.api.dependencies import Services, authenticate, concerned_by_faults, count
+from cstar_mock.api.remembered import Asked
 from cstar_mock.api.success import Json, success_body
+from cstar_mock.errors import ApiError
+from cstar_mock.faults import Endpoint
 from cstar_mock.http.context import context_of, sent_of
+from cstar_mock.models import KeyType
+
+_BEFORE_TEAM = ["", "api", "v1", "teams"]
+_PARTS = 7
+"""Parts of a path such as `/api/v1/teams/ID/analytics/overview`, the empty one in front counted."""
+_AGENTS = Asked("agents")
 
 
 class ReplayLane:
@@ -44,20 +54,39 @@ async def replayed(services: Services, scope: Scope) -> bytes | None:
     key = sent.key
     if key is None or scope["method"] != "GET" or (services.settings.prefer and sent.has_preference):
         return None
-    answer = services.remembered.get(scope, key)
-    if answer is None:
+    team_id, asked = _asked(scope)
+    if asked is None:
         return None
     try:
         caller = await authenticate(scope, services, context, key)
+        answer = services.remembered.get(caller, asked)
+        if (
+            answer is None
+            or caller.team_id != team_id
+            or caller.key_type != KeyType.SECRET
+            or concerned_by_faults(scope, caller)
+        ):
+            return None
+        await count(services, context, caller)
         if not answer.holds(caller):
-            if answer.team_id != caller.team_id or concerned_by_faults(scope, caller):
-                return None
-            await count(services, context, caller)
             answer = await answer.question(services.database, caller, answer)
-            services.remembered.put(scope, key, answer)
-        else:
-            await count(services, context, caller)
+            services.remembered.put(caller, asked, answer)
     except Exception as failure:  # noqa: BLE001  (the router raises it, in its place)
         context.failure = failure
         return None
     return success_body(scope, services, answer.data)
+
+
+def _asked(scope: Scope) -> tuple[str, Asked | None]:
+    """Return the team in the path, and what is asked of it; None if that is neither of the two answers kept."""
+    parts = scope["path"].split("/")
+    if len(parts) != _PARTS or parts[:4] != _BEFORE_TEAM or parts[5] != "analytics":
+        return "", None
+    if parts[6] == Endpoint.AGENTS:
+        return parts[4], _AGENTS
+    if parts[6] != Endpoint.OVERVIEW:
+        return "", None
+    try:
+        return parts[4], Asked("overview", periods.requested(scope["query_string"]))
+    except ApiError:
+        return "", None

@@ -143,12 +143,19 @@ def _beginning(team: TeamContent, advanced: Duration = 0) -> dict[str, Any]:
     Args:
         team: what it begins with.
         advanced: by how much its clock has been advanced before: rules heal by real time plus that.
+
+    Raises:
+        DatasetError: the fault rules are too many, or too large.
     """
+    try:
+        faults = stored(activated(team.faults, clock.real_now() + advanced))
+    except ValueError as error:
+        raise DatasetError([Problem(("faults",), str(error))]) from None
     return {
         "clock_frozen_at": None if team.clock is None else parse_instant(team.clock),
         "clock_offset": 0,
         "rate_limits": team.rate_limits and team.rate_limits.model_dump(by_alias=True, exclude_unset=True),
-        "faults": stored(activated(team.faults, clock.real_now() + advanced)),
+        "faults": faults,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from cstar_mock import bounds
+from cstar_mock.cache import Cache
 from cstar_mock.http.protocol import DRAINING, BoundedProtocol, Reading
 
 AT_ONCE = "cstar_mock.at_once"
@@ -20,6 +21,10 @@ SENT = "cstar_mock.sent"
 """The name of what an application keeps in a request's state that is the same for all requests equal to the byte."""
 
 _KNOWN = "cstar_mock.known"
+_SCOPE_BYTES = 3_000
+"""Bytes of a scope, and of what the application has read out of it, without headers."""
+_HEADER_BYTES = 500
+"""Bytes of a header in both, without its text."""
 _OK_LINE = STATUS_LINE[HTTPStatus.OK]
 
 
@@ -30,7 +35,7 @@ class Protocol(BoundedProtocol):
         super().__init__(*arguments, **options)
         self._begun = 0
         self._tried: dict[str, Any] | None = None
-        self._known: dict[bytes, tuple[dict[str, Any], object]] = self.app_state.setdefault(_KNOWN, {})
+        self._known: Cache[bytes, tuple[dict[str, Any], object]] = self.app_state.setdefault(_KNOWN, Cache())
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it is known what has come."""
@@ -99,10 +104,9 @@ class Protocol(BoundedProtocol):
     def _know(self, data: bytes) -> None:
         """Remember what the bytes of the request mean that was just answered at once."""
         if len(data) <= bounds.LONGEST_KNOWN_REQUEST:
-            if len(self._known) >= bounds.MOST_KNOWN_REQUESTS:
-                self._known.clear()
             scope: dict[str, Any] = {**self.scope}
-            self._known[data] = scope, scope.pop("state").get(SENT)
+            size = _SCOPE_BYTES + _HEADER_BYTES * len(scope["headers"]) + 4 * len(data)
+            self._known.put(data, (scope, scope.pop("state").get(SENT)), size, bounds.KNOWN_REQUEST_BYTES)
 
     def _can_answer_at_once(self) -> bool:
         return (

@@ -237,7 +237,7 @@ class Faults(_Part):
         status: int | ErrorName,
         *,
         times: int = 1,
-        retry_after: int | None = None,
+        retry_after: float | Literal["default"] | None = "default",
         match: Match | None = None,
         **rule: Any,
     ) -> None:
@@ -246,11 +246,11 @@ class Faults(_Part):
         Args:
             status: any status, or a documented error by its name.
             times: how many requests fail before all is well again.
-            retry_after: seconds in `Retry-After`.
+            retry_after: seconds in `Retry-After`, also 0 or 0.5; None for no such header. By default 1 on 429 and 503.
             match: which requests, such as `{"endpoint": "agents"}`; by default all.
             rule: further fields of the rule, such as `delay={"type": "fixed", "milliseconds": 50}`.
         """
-        if retry_after is not None:
+        if retry_after != "default":
             rule["retryAfter"] = retry_after
         self.add({"status": status, "failRequestCount": times, **_matching(match), **rule})
 

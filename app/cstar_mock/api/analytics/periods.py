@@ -51,7 +51,6 @@ def window(period: Period, now: Instant) -> Window:
     return Window(now - LENGTHS[period], now)
 
 
-@lru_cache(maxsize=1024)
 @lru_cache(maxsize=256)  # the checks of one request ask for it several times
 def requested(query_string: bytes) -> Period:
     """Return the period that a query string asks for; other parameters are ignored.

@@ -14,11 +14,10 @@ from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.dependencies import Services, concerned_by_faults, secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
-from cstar_mock.api.remembered import Answer, Question
+from cstar_mock.api.remembered import Answer, Asked, Question
 from cstar_mock.api.success import success
 from cstar_mock.clock import Instant
 from cstar_mock.database import Database
-from cstar_mock.http.context import sent_of
 from cstar_mock.models import Scope
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
@@ -45,7 +44,7 @@ def create_router(settings: Settings) -> APIRouter:
                 until = now
                 if before is not None and before.revision == caller.revision:
                     until = await database.read(holds_until, scope, *options, now)
-            return Answer(data, caller.team_id, caller.revision, now, until, answer)
+            return Answer(data, caller.revision, now, until, answer)
 
         return answer
 
@@ -63,7 +62,7 @@ def create_router(settings: Settings) -> APIRouter:
     async def get_overview(request: Request, caller: SecretKeyCaller) -> Response:
         """Ticket, customer and CSAT summary for a time period."""
         period = periods.requested(request.scope["query_string"])
-        return await _answer(request.scope, services_of(request), caller, overview[period])
+        return await _answer(request.scope, services_of(request), caller, Asked("overview", period), overview[period])
 
     @router.get(
         "/agents",
@@ -74,15 +73,13 @@ def create_router(settings: Settings) -> APIRouter:
     )
     async def get_agents(request: Request, caller: SecretKeyCaller) -> Response:
         """Per-agent performance metrics, over all time."""
-        return await _answer(request.scope, services_of(request), caller, agents)
+        return await _answer(request.scope, services_of(request), caller, Asked("agents"), agents)
 
     return router
 
 
-async def _answer(scope: HttpScope, services: Services, caller: Caller, question: Question) -> Response:
-    key = sent_of(scope).key
-    before = None if key is None else services.remembered.get(scope, key)
-    answer = await question(services.database, caller, before)
-    if key is not None and not concerned_by_faults(scope, caller):
-        services.remembered.put(scope, key, answer)
+async def _answer(scope: HttpScope, services: Services, caller: Caller, asked: Asked, question: Question) -> Response:
+    answer = await question(services.database, caller, services.remembered.get(caller, asked))
+    if not concerned_by_faults(scope, caller):
+        services.remembered.put(caller, asked, answer)
     return success(scope, services, answer.data)

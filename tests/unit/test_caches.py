@@ -1,0 +1,161 @@
+"""Everything in the package that keeps values for later has a bound; a new one has to be added to the table here."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from tests.conftest import ROOT
+
+from cstar_mock import bounds
+
+PACKAGE = ROOT / "app" / "cstar_mock"
+
+BOUNDED = {
+    "api/remembered.py Remembered._answers": "CACHED_ANSWER_BYTES",
+    "api/analytics/periods.py requested": "256 query strings, each at most LONGEST_TARGET bytes",
+    "background_writer.py BackgroundWriter._entries": "LOG_BUFFER_BYTES",
+    "bulk.py _statement": "512 statements of our own",
+    "database.py Database._connections": "the connections of the pool, weakly",
+    "database.py Database._threads": "two purposes",
+    "database.py Prepared._texts": "one entry for each of two engines",
+    "guessing.py GuessLimiter._accepted": "MOST_GUESSERS",
+    "guessing.py GuessLimiter._locks": "requests in flight, weakly",
+    "guessing.py GuessLimiter._waiting": "MOST_GUESSERS",
+    "ids.py _drawn": "random characters for the next ids",
+    "http/at_once.py Protocol._known": "KNOWN_REQUEST_BYTES",
+    "journal.py shown_header": "MOST_CACHED_HEADERS",
+    "monitoring.py Monitoring._counters": "MOST_METRIC_LABELS",
+    "monitoring.py Monitoring._histograms": "read and write",
+    "monitoring.py Monitoring._requests": "one for each route and status",
+    "monitoring.py Monitoring._teams": "MOST_METRIC_TEAMS",
+    "rate_limit.py _limit": "1,024 pairs of numbers",
+    "security.py KeyRing._callers": "CACHED_CALLER_BYTES",
+    "security.py KeyRing._rules": "CACHED_RULE_BYTES",
+    "state/memory.py MemoryFaultCounts._counts": "MOST_FAULT_RULES of each team in the store",
+    "state/memory.py MemoryJournal._rings": "MOST_JOURNAL_ENTRIES",
+    "state/memory.py _Ring.entries": "MOST_JOURNAL_ENTRIES",
+    "state/memory.py WindowStorage._windows": "counters whose window has not ended",
+    "state/memory.py _limit": "1,024 pairs of numbers",
+    "state/valkey.py _drawn_block": "1,024 strings of a block's length",
+    "tracing.py Tracing._spans": "statements in flight",
+}
+"""What bounds it: a constant of `bounds`, or words where what it holds can't grow with what is sent."""
+
+OF_ONE_REQUEST = {
+    "cache.py Cache._entries",
+    "cli.py _ServeCommand.defaults",
+    "control/problems.py ProblemDetails.errors",
+    "datasets/answers.py _Builder.made",
+    "datasets/answers.py _Builder.responses",
+    "datasets/format.py TeamData.magic_keys",
+    "datasets/generate.py _Desk.scores",
+    "datasets/yaml12.py _Loader.yaml_implicit_resolvers",
+    "datasets/problems.py DatasetError.problems",
+    "errors.py ApiError.headers",
+    "rate_limit.py _NO_OWN",
+    "rollups.py Changes._finest",
+    "rollups.py Changes._totals",
+}
+"""What ends with the request or command that made it, and what is never filled; the owner of a `Cache` is above."""
+
+_CONTAINERS = {
+    "Cache", "OrderedDict", "WeakSet", "WeakValueDictionary", "WeakKeyDictionary", "Counter", "defaultdict", "deque",
+    "dict", "list", "set", "LRUCache", "TTLCache",
+}  # fmt: skip
+_DECORATORS = {"cache", "lru_cache", "cached", "cached_property"}
+
+
+def _name(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        return _name(node.func)
+    if isinstance(node, ast.Subscript):
+        return _name(node.value)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _makes_a_container(value: ast.expr | None) -> bool:
+    """Whether an expression makes an empty container somewhere: what is filled later."""
+    return value is not None and any(
+        (isinstance(node, ast.Dict | ast.List | ast.Set) and not getattr(node, "keys", getattr(node, "elts", None)))
+        or (isinstance(node, ast.Call) and _name(node) in _CONTAINERS and not isinstance(node.func, ast.Attribute))
+        for node in ast.walk(value)
+    )
+
+
+def caches(source: str) -> Iterator[str]:
+    """Yield the containers of a module, of its classes and of their objects that begin empty, and cached functions."""
+    tree = ast.parse(source)
+    yield from _filled_later(tree, "", "")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from _filled_later(node, f"{node.name}.", "")
+            for method in ast.walk(node):
+                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and method.name == "__init__":
+                    yield from _filled_later(method, f"{node.name}.", "self")
+        elif (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and {_name(decorator) for decorator in node.decorator_list} & _DECORATORS
+        ):
+            yield node.name
+
+
+def _filled_later(
+    body: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, prefix: str, of: str
+) -> Iterator[str]:
+    for node in body.body:
+        if isinstance(node, ast.AnnAssign):
+            targets: list[ast.expr] = [node.target]
+        elif isinstance(node, ast.Assign):
+            targets = node.targets
+        else:
+            continue
+        if _makes_a_container(node.value):
+            for target in targets:
+                name = target.attr if isinstance(target, ast.Attribute) and _name(target.value) == of else ""
+                if isinstance(target, ast.Name) and not of:
+                    name = target.id
+                if name:
+                    yield f"{prefix}{name}"
+
+
+@pytest.fixture(scope="module")
+def found() -> set[str]:
+    """The caches of the package."""
+    return {
+        f"{file.relative_to(PACKAGE)} {name}"
+        for file in PACKAGE.rglob("*.py")
+        if file.relative_to(PACKAGE).parts[0] != "testing"
+        for name in caches(file.read_text())
+    }
+
+
+def test_every_cache_has_a_bound(found: set[str]) -> None:
+    assert found - set(BOUNDED) - OF_ONE_REQUEST == set()
+
+
+def test_every_entry_of_the_table_is_a_cache(found: set[str]) -> None:
+    assert (set(BOUNDED) | OF_ONE_REQUEST) - found == set()
+
+
+def test_every_bound_that_is_named_exists() -> None:
+    for cache, bound in BOUNDED.items():
+        for word in bound.split():
+            if word.isupper() and "_" in word:
+                assert hasattr(bounds, word), cache
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "kept = {}",
+        "kept: dict[str, int] = {}",
+        "kept = OrderedDict()",
+        "from functools import cache\n@cache\ndef kept(x): ...",
+        "@functools.lru_cache(maxsize=None)\ndef kept(x): ...",
+        "class A:\n    kept = []",
+        "class A:\n    def __init__(self):\n        self.kept = deque()",
+        "class A:\n    def __init__(self, state):\n        self.kept: Cache[str, int] = state.setdefault('a', Cache())",
+    ],
+)
+def test_a_new_cache_is_found(source: str) -> None:
+    assert [name.rpartition(".")[2] for name in caches(source)] == ["kept"]
