@@ -7,12 +7,23 @@ PORT ?= 27827
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
+.PHONY: help environment setup run test test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
 
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/.synced  ## make .venv with everything in it (the other commands call it)
+# An environment is replaced that is broken, too old, or of another version than the Python that was asked for by name.
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+environment:
+	@if test -e $(VENV) && ! $(BIN)/python -c '$(RECENT)' 2>/dev/null; then rm -rf $(VENV); fi
+ifneq ($(origin PYTHON),file)
+	@if test -e $(VENV) && test "$$($(BIN)/python -c '$(VERSION)')" != "$$($(PYTHON) -c '$(VERSION)')"; then rm -rf $(VENV); fi
+endif
+	@test -e $(VENV) || $(PYTHON) -c '$(RECENT)' || \
+	  { echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make setup PYTHON=python3.13" >&2; exit 1; }
+
+setup: environment $(VENV)/.synced  ## make .venv with everything in it (the other commands call it)
 
 $(VENV)/.synced: pyproject.toml uv.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel
-from tests.conftest import ROOT, Api, Server, running
+from tests.conftest import ROOT, Api, MakeApi, Server, running
 
 from cstar_mock import VERSION, Settings, ids
 from cstar_mock.database import Database
@@ -236,13 +236,71 @@ def test_the_commands_give_what_is_shown(tmp_path: Path, page: Path) -> None:
         assert re.fullmatch(pattern, output.strip(), re.DOTALL), f"$ {command}\n{output}"
 
 
+KNOWN_VARIABLES = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+VARIABLE = re.compile(r"\b((?:[A-Z]+_)?(?:CSTAR|OTEL|FORWARDED|UVICORN|PROMETHEUS)_[A-Z_]*[A-Z])\b")
+OPENTELEMETRY = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER"}
+
+
+def variables() -> set[str]:
+    """Return the names of all environment variables that mean something to a command."""
+    from click import Context
+
+    from cstar_mock.cli import cli
+    from cstar_mock.process import VARIABLES
+
+    def of(command: Any, prefix: str) -> set[str]:
+        inner = getattr(command, "commands", {}).items()
+        options = {prefix + parameter.name.upper() for parameter in command.get_params(Context(command))}
+        return options.union(*(of(one, f"{prefix}{name.replace('-', '_').upper()}_") for name, one in inner))
+
+    return of(cli, ENV_PREFIX) | KNOWN_VARIABLES | set(VARIABLES) | OPENTELEMETRY
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_variable_that_is_named_means_something(page: Path) -> None:
+    if page.name != "CHANGELOG.md":
+        assert set(VARIABLE.findall(page.read_text())) <= variables() | {"CSTAR_MOCK_EXIT_ON_STDIN_EOF"}
+
+
+@pytest.mark.one_engine("metrics of this process")
+def test_every_alert_asks_for_metrics_and_labels_that_exist(make_api: MakeApi) -> None:
+    api = make_api("documented", metrics=True)
+    api.get("overview")
+    api.get("overview")
+    api.client.get("/__admin/teams")
+    served = api.client.get("/metrics").text
+    series = dict.fromkeys(re.findall(r"^(\w+)[{ ]", served, re.MULTILINE), "")
+    for name, labels in re.findall(r"^(\w+)\{(.*)\}", served, re.MULTILINE):
+        series[name] += labels
+    alerts = [row[0] for row in rows(ROOT / "docs/deploy.md") if re.search(r" > \d| == \d", row[0])]
+    assert len(alerts) >= 5
+    for alert in alerts:
+        for name, labels in re.findall(r"\b(cstar_mock_\w+)(?:\{(.*?)\})?", alert):
+            assert name in series, alert
+            for label in re.findall(r"(\w+)=", labels):
+                assert f'{label}="' in series[name], alert
+
+
+@pytest.mark.one_engine("metrics of this process")
+def test_the_alert_for_a_fault_of_ours_covers_the_control_api(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api("documented", metrics=True)
+    monkeypatch.setattr("cstar_mock.control.application.clock.iso", None)
+    assert api.client.get("/__admin/health").status_code == 500
+    (alert,) = [
+        row[0] for row in rows(ROOT / "docs/deploy.md") if len(row) == 2 and row[1].startswith("a fault of ours")
+    ]
+    (wanted,) = re.findall(r"\{(.*?)\}", alert)
+    served = api.client.get("/metrics").text
+    labels = [set(line.split(",")) for line in re.findall(r"^cstar_mock_requests_total\{(.*)\}", served, re.MULTILINE)]
+    assert any({'route="control"', *wanted.split(",")} <= one for one in labels)
+
+
 def compose(name: str) -> dict[str, Any]:
     """Return the services of a compose file."""
     services: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())["services"]
     return services
-
-
-KNOWN_VARIABLES = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def test_the_simple_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
