@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
@@ -114,32 +114,28 @@ class Journal(Protocol):
         """Forget a team's entries, or all of them."""
 
 
-def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """Return headers as they may be kept: not too many, not too long, and no secret."""
+def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[tuple[str, str], ...], int]:
+    """Return headers as they may be kept, not too many, not too long, and no secret; and their bytes of memory."""
     kept = []
-    room = bounds.JOURNAL_HEADERS_BYTES
+    longest_name, longest_value = bounds.LONGEST_JOURNAL_NAME, bounds.LONGEST_JOURNAL_VALUE
+    room, size = bounds.JOURNAL_HEADERS_BYTES, 0
     for name, value in islice(headers, bounds.MOST_JOURNAL_HEADERS):
         # Cut before the cache sees them: it keeps its arguments.
-        header = shown_header(
-            name[: bounds.LONGEST_JOURNAL_NAME],
-            b"[redacted]" if name in _SECRET_HEADERS else value[: bounds.LONGEST_JOURNAL_VALUE],
-        )
-        room -= len(header[0]) + len(header[1])
+        shown_value = b"[redacted]" if name in _SECRET_HEADERS else value[:longest_value]
+        header, characters, bytes_ = shown_header(name[:longest_name], shown_value)
+        room -= characters
         if room < 0:
             break
         kept.append(header)
-    return tuple(kept)
-
-
-def size_of(path: str, query: str, headers: tuple[tuple[str, str], ...]) -> int:
-    """Return the bytes of memory that the variable parts of an entry take."""
-    return sum(map(getsizeof, (path, query, headers, *headers, *chain.from_iterable(headers))))
+        size += bytes_
+    return tuple(kept), size
 
 
 @lru_cache(maxsize=bounds.MOST_CACHED_HEADERS)
-def shown_header(name: bytes, value: bytes) -> tuple[str, str]:
-    """Return a header without a key in it."""
-    return redacted(name.decode("latin-1")), redacted(value.decode("latin-1"))
+def shown_header(name: bytes, value: bytes) -> tuple[tuple[str, str], int, int]:
+    """Return a header without a key in it, its characters, and its bytes of memory."""
+    header = redacted(name.decode("latin-1")), redacted(value.decode("latin-1"))
+    return header, len(header[0]) + len(header[1]), sum(map(getsizeof, (header, *header)))
 
 
 def shown(text: str) -> str:

@@ -11,6 +11,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from sys import getsizeof
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,8 +22,8 @@ from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
 from cstar_mock.faults import ConnectionBroken, ConnectionFault
 from cstar_mock.http.at_once import AT_ONCE, SENT
 from cstar_mock.http.protocol import CONNECTION
-from cstar_mock.http.recording import ClientGone, Recording, entry_of, team_of
-from cstar_mock.journal import Journal, RequestState, shown, shown_headers, size_of
+from cstar_mock.http.recording import ANSWERED, ClientGone, Recording, entry_of, team_of
+from cstar_mock.journal import Journal, RequestState, shown, shown_headers
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller, key_digest
 
@@ -121,14 +122,14 @@ def sent_of(scope: Scope) -> Sent:
         names = {name for name, _ in headers}
         query = shown(scope["query_string"].decode("latin-1")) if scope["query_string"] else ""
         endpoint = path.rsplit("/", 1)[-1]
-        kept = shown_headers(headers)
+        kept, size = shown_headers(headers)
         sent = state[SENT] = Sent(
             key_digest(headers),
             path,
             query,
             endpoint if endpoint in _ENDPOINTS else None,
             kept,
-            size_of(path, query, kept),
+            size + getsizeof(path) + getsizeof(query),
             b"prefer" in names,
             not _FOR_OTHERS.isdisjoint(names),
         )
@@ -206,7 +207,7 @@ class RequestContextMiddleware:
                 return None
             context.status = _OK
             if self._is_recorded(scope):
-                entry = entry_of(context, scope["method"], sent_of(scope), RequestState.ANSWERED)
+                entry = entry_of(context, scope["method"], sent_of(scope), ANSWERED)
                 _without_waiting(self.journal.record(team_of(context), entry))
             self._end(context, scope)
         except Exception as crash:  # noqa: BLE001  (raised where it is logged with all that is known, and answered)
@@ -235,7 +236,7 @@ class RequestContextMiddleware:
             nonlocal replaced
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                replaced = not await self._recorded(context, RequestState.ANSWERED, receive, send_with_headers)
+                replaced = not await self._recorded(context, ANSWERED, receive, send_with_headers)
                 if not replaced:
                     await send_with_headers(message)
             elif not replaced:
@@ -245,7 +246,7 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_once_recorded)
         except ConnectionBroken as broken:
-            if await self._recorded(context, RequestState.ANSWERED, receive, send_with_headers):
+            if await self._recorded(context, ANSWERED, receive, send_with_headers):
                 _break(scope, broken)
         except ClientGone:
             await self._recorded(context, RequestState.CLIENT_GONE, receive, send_with_headers)
