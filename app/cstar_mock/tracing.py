@@ -5,15 +5,17 @@ business: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME` and the rest of its
 whatever a span says is redacted before it is handed to the exporter.
 """
 
+import os
 from collections.abc import Sequence
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes, AttributeValue
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
@@ -52,6 +54,9 @@ class Tracing:
     """
 
     def __init__(self, engine: Engine, exporter: SpanExporter | None = None) -> None:
+        if "OTEL_PROPAGATORS" not in os.environ:
+            # The default reads baggage, too: we have no use for it, and a list of spaces takes it quadratic time.
+            propagate.set_global_textmap(TraceContextTextMapPropagator())
         resource = Resource({"service.name": "cstar-mock", "service.version": VERSION})
         self._provider = TracerProvider(resource=resource.merge(OTELResourceDetector().detect()))
         self._provider.add_span_processor(BatchSpanProcessor(RedactingExporter(exporter or OTLPSpanExporter())))

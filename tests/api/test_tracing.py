@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from opentelemetry import propagate
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -70,3 +71,9 @@ def test_a_statement_that_fails_ends_its_span(monkeypatch: pytest.MonkeyPatch) -
         client.get(f"{path}/overview", headers={"Authorization": f"Bearer {KEY}"})
     failed = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.CLIENT]
     assert [span.status.status_code for span in failed].count(StatusCode.ERROR) == 1
+
+
+def test_baggage_is_not_read_as_that_takes_quadratic_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_PROPAGATORS", raising=False)
+    with traced(monkeypatch):
+        assert propagate.get_global_textmap().fields == {"traceparent", "tracestate"}
