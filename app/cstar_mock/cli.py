@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,9 @@ import click
 
 from cstar_mock import VERSION, bounds
 from cstar_mock.redaction import printable, shortened
+
+_MOST_SHOWN = 10
+"""Teams whose slugs are shown at the start."""
 
 ENV_PREFIX = "CSTAR_MOCK_"
 """What every variable begins with; `settings` has the same, and is slow to import."""
@@ -221,7 +224,7 @@ def announcement_lines(announcement: "Announcement") -> list[str]:
         token = "as it was set" if announcement.is_token_set else announcement.control_token.get_secret_value()
         lines.append(f"control API: {url}/__admin, token {token}")
     if not teams:
-        lines.append("No data set was loaded; `--dataset documented` loads the documented one.")
+        lines.append(_what_is_there(announcement.present))
     for team in teams:
         lines += ["", f"  team {team.slug} ({team.dataset}): {team.id}"]
         lines += [
@@ -241,6 +244,15 @@ def _print_in_background(lines: list[str]) -> None:
     for line in lines:
         writer.write(f"{printable(line)}\n".encode(encoding, "backslashreplace"), urgent=True)
     atexit.register(writer.flush, bounds.LOG_EXIT_SECONDS)
+
+
+def _what_is_there(slugs: Sequence[str]) -> str:
+    """Say what a server that loaded nothing serves."""
+    if not slugs:
+        return "The database has no teams; `--dataset documented` loads the documented one."
+    some = ", ".join(slugs[:_MOST_SHOWN]) + (", …" if len(slugs) > _MOST_SHOWN else "")
+    count = "1 team" if len(slugs) == 1 else f"{len(slugs):,} teams"
+    return f"The database has {count}: {some}. `cstar-mock keys create` makes a key."
 
 
 def curl(url: str, team: "LoadedTeam") -> str:
@@ -287,7 +299,7 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
     """
     from cstar_mock.server import load_datasets
 
-    with _opened(database) as store:
+    with _opened(database, create=True) as store:
         _show_teams(load_datasets(store, datasets, replace=replace, progress=_Progress()))
 
 
@@ -311,7 +323,7 @@ def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: boo
     from cstar_mock.datasets.problems import DatasetError
 
     team = {"slug": slug, "clock": clock, "live": {"recipes": [{"tickets": tickets, "seed": seed}]}}
-    with _opened(database) as store:
+    with _opened(database, create=True) as store:
         try:
             dataset = parse({"dataset": "generated", "teams": [team]})
             _show_teams(store.write_now(load_dataset, dataset, replace=replace, progress=_Progress()))
@@ -346,7 +358,8 @@ def list_keys(team: str | None, database: str) -> None:
     """List keys by id and last four characters: more of them is not known."""
     from cstar_mock import keys as service
 
-    with _opened(database) as store:
+    with _opened(database, prepare=False) as store:
+        store.check_schema()
         for key in store.read_now(service.list_, team):
             click.echo(f"{key.id}  {key.prefix}_…{key.last_four}  {key.team_slug}  {key.state}")
 
@@ -375,7 +388,7 @@ def upgrade_database(database: str) -> None:
     from cstar_mock import migrate
     from cstar_mock.database import SCHEMA_REVISION
 
-    with _opened(database, prepare=False) as store:
+    with _opened(database, create=True, prepare=False) as store:
         migrate.upgrade(store)
         click.echo(f"the schema is at {SCHEMA_REVISION}")
 
@@ -476,8 +489,14 @@ def _sentence(error: Exception) -> str | None:
 
 
 @contextmanager
-def _opened(url: str, *, prepare: bool = True) -> Iterator["Database"]:
-    """Open a database, with its schema in place, and close it; failures are told in one line."""
+def _opened(url: str, *, create: bool = False, prepare: bool = True) -> Iterator["Database"]:
+    """Open a database, and close it; failures are told in one line.
+
+    Args:
+        url: where it is.
+        create: whether a SQLite file that is missing is created.
+        prepare: whether its schema is created or brought up to date.
+    """
     from cstar_mock import settings
     from cstar_mock.database import Database
 
@@ -486,6 +505,9 @@ def _opened(url: str, *, prepare: bool = True) -> Iterator["Database"]:
         if chosen.in_memory:
             raise click.ClickException("--database: in memory, all would be lost at once; give sqlite:///FILE")
         database = Database(chosen.database)
+        file = database.url.database or ""
+        if database.embedded and not create and not file.startswith("file:") and not Path(file).exists():
+            raise click.ClickException(f"there is no database file {file}")
         try:
             if prepare:
                 database.prepare()

@@ -271,19 +271,31 @@ class Database:
             SchemaOutdated: a PostgreSQL database is not up to date; its owner decides when to migrate it.
             StoreUnavailable: the database can't be reached.
         """
+        if not self.embedded:
+            self.check_schema()
+            return
         revision = self.read_now(schema_revision)
         if revision == SCHEMA_REVISION:
             return
-        if not self.embedded:
-            raise SchemaOutdated(
-                "the database has no schema yet" if revision is None else f"the schema is at {revision}"
-            )
         if revision is None:
             self.write_now(_create_schema)  # or find that another process has
         else:
             from cstar_mock.migrate import upgrade  # noqa: PLC0415  (Alembic is slow to import)
 
             upgrade(self)
+
+    def check_schema(self) -> None:
+        """Look whether the schema is up to date, and change nothing.
+
+        Raises:
+            SchemaOutdated: it is not.
+            StoreUnavailable: the database can't be reached.
+        """
+        revision = self.read_now(schema_revision)
+        if revision != SCHEMA_REVISION:
+            raise SchemaOutdated(
+                "the database has no schema yet" if revision is None else f"the schema is at {revision}"
+            )
 
     def _reading(self) -> Connection:
         if self._reader is None:

@@ -69,4 +69,4 @@ async def docs_asset(asset: str) -> Response:
 
 
 def _ask(connection: Connection) -> None:
-    connection.execute(text("SELECT 1"))
+    connection.execute(text("SELECT version_num FROM alembic_version"))

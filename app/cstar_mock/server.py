@@ -41,6 +41,7 @@ from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile
 from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
 from cstar_mock.state import create_state
+from cstar_mock.teams import list_ as list_teams
 
 GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
@@ -68,6 +69,7 @@ class Announcement:
         control_token: what the control API asks for; None on a loopback address.
         control: whether there is a control API.
         is_token_set: whether the operator knows the token already, as it was set and not made.
+        present: the slugs of the teams in the database, if no data set was loaded.
     """
 
     url: str
@@ -75,6 +77,7 @@ class Announcement:
     control_token: SecretStr | None
     control: bool
     is_token_set: bool = False
+    present: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the ready file."""
@@ -128,6 +131,7 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
             settings.control_token,
             control=settings.control,
             is_token_set=is_token_set,
+            present=() if teams else [team.slug for team in database.read_now(list_teams)],
         )
 
         def ready() -> None:

@@ -439,6 +439,7 @@ def test_what_keys_can_not_do_is_told_and_changes_nothing(
 def test_a_fresh_file_is_upgraded_and_then_as_expected(
     database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path(database.removeprefix("sqlite:///")).touch()
     code, told = fail(monkeypatch, capsys, "db", "check", "--database", database)
     assert (code, told) == (1, f"the schema is at None, not at {SCHEMA_REVISION}: run `cstar-mock db upgrade`")
     for _ in range(2):
@@ -463,7 +464,7 @@ def test_an_unknown_revision_is_told_by_every_command(
     assert code == 1
     assert told.startswith(f"the schema is at 9999, not at {SCHEMA_REVISION}")
     monkeypatch.setattr("cstar_mock.logs.configure", lambda *_: None)
-    for command in (["db", "upgrade"], ["keys", "list"], ["load", "empty"], ["serve", "--port", "0"]):
+    for command in (["db", "upgrade"], ["keys", "revoke", "key_1"], ["load", "empty"], ["serve", "--port", "0"]):
         code, told = fail(monkeypatch, capsys, *command, "--database", database)
         assert (code, told) == (
             1,
@@ -605,6 +606,7 @@ def test_a_fault_of_ours_is_not_hidden(database: str, monkeypatch: pytest.Monkey
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a fault of ours")
 
+    run("db", "upgrade", "--database", database)
     monkeypatch.setattr("cstar_mock.keys.list_", broken)
     result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", database])
     assert isinstance(result.exception, RuntimeError)
@@ -614,6 +616,7 @@ def test_an_interrupted_command_ends_with_130(database: str, monkeypatch: pytest
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    run("db", "upgrade", "--database", database)
     monkeypatch.setattr("cstar_mock.keys.list_", interrupted)
     monkeypatch.setattr(sys, "argv", ["cstar-mock", "keys", "list", "--database", database])
     with pytest.raises(SystemExit) as exited:
