@@ -45,6 +45,7 @@ test: setup  ## run the whole test suite with its coverage gate
 test-thorough: setup  ## run random sequences of control operations more often, and other tests for longer
 	SEQUENCES=3000 $(BIN)/python -m pytest -n $(WORKERS) tests/properties/test_state_machine.py
 	LOG_REQUESTS=100000 $(BIN)/python -m pytest tests/contract/test_log_output.py
+	INTERLEAVING_SECONDS=60 $(BIN)/python -m pytest -s tests/contract/test_interleaving.py
 	HOSTILE=all $(BIN)/python -m pytest -s tests/control/test_hostile_values.py tests/unit/test_hostile_datasets.py
 
 test-fast: setup  ## run the unit and API tests only

@@ -1,9 +1,11 @@
 """A store that is missing, replaced, damaged, full, read-only or closed to the role: 503 with a reason, or one line."""
 
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,24 @@ def test_a_file_that_is_moved_away_and_back_is_served_again(client: TestClient, 
     assert client.post("/__admin/teams", json={}).status_code == 503
     elsewhere.replace(file)
     assert client.post("/__admin/teams", json={}).status_code == 201
+
+
+def test_while_another_process_writes_reads_are_answered_and_a_write_is_told(
+    client: TestClient, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar_mock.sqlite._WRITER_WAITS_SECONDS", 1.5)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("BEGIN IMMEDIATE")
+        write = thread.submit(client.post, "/__admin/teams", json={"slug": "late"})
+        for _ in range(5):
+            assert client.get("/healthz").status_code == 200
+            assert client.get("/readyz").status_code == 200
+            assert [team["slug"] for team in client.get("/__admin/teams").json()["teams"]] == ["a"]
+        assert not write.done(), "the reads waited for the write"
+        assert write.result().status_code == 503
+        assert write.result().json()["detail"] == "the store is locked by another process"
+        other.execute("ROLLBACK")
+    assert client.post("/__admin/teams", json={"slug": "late"}).status_code == 201
 
 
 def test_processes_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
