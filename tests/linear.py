@@ -16,7 +16,7 @@ from typing import Any
 _UNIVERSE = "".join(map(chr, range(0x250))) + "\u0660\u06f5\u0e51\u2028\u202e\u3000\u4e2d\U0001d7ce\U0001f600"
 """The characters by which sets are compared: Latin letters, and one of each kind of others."""
 
-_MOST_COPIES = 12
+_MOST_COPIES = 16
 """A bounded repeat of more than this counts as unbounded."""
 
 _SETS = {

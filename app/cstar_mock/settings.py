@@ -36,7 +36,7 @@ _SHORTEST_TOKEN = 8
 _LONGEST_TOKEN_FILE = 4096
 _SERVICE_PROTOCOLS = ("tcp://", "udp://", "sctp://")
 _SERVICE_LINK = re.compile(
-    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]{1,15})?$|_PORT_[0-9]{1,5}_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
 )
 _STATE_SCHEMES = {"valkey", "valkeys", "redis", "rediss"}
 

@@ -53,6 +53,10 @@ TABLE = {
     YAML_FLOAT: "a scalar of a data set",
     "<<": "a scalar of a data set",
     r"[.:;](?:\s|$)": "our own summaries in the OpenAPI documents",
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]{1,15})?$|_PORT_[0-9]{1,5}_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$": (
+        "the name of a variable of the environment"
+    ),
+    r"/teams/[^/]": "a path in the tests' own journal",
     r"gauge_live[a-z]+_(\d+)\.db": "the name of a file of a worker's metrics",
     r"(/\d*)?": "the path of the URL of the shared state",
 }
