@@ -111,6 +111,12 @@ MOST_ROWS_IN_REQUEST = 10_000
 MOST_RECIPE_ROWS = 10_000_000
 """Rows of one kind in a recipe, which are inserted while they are generated."""
 
+MOST_RECIPE_ROWS_IN_REQUEST = 100_000
+"""Members, customers and tickets of all recipes in one request of the control API."""
+
+MOST_AGENTS = 10_000
+"""Agents in an answer that rows are constructed for."""
+
 MOST_FIGURE = 100_000
 """The largest figure that rows are constructed for: all of them are in memory at once."""
 

@@ -368,3 +368,10 @@ def test_a_store_out_of_reach_is_a_503(make_api: MakeApi, monkeypatch: pytest.Mo
     response = control.send("GET", "/teams")
     assert_problem(response, 503)
     assert response.headers["Retry-After"] == "1"
+
+
+def test_all_recipes_of_a_request_count_together(control: Control) -> None:
+    """Also the customers that a recipe makes by default: one for three tickets."""
+    recipes = [{"tickets": 30_000, "members": 0}] * 2
+    content = {"live": {"recipes": recipes}, "test": {"recipes": recipes}}
+    assert "not 160,000" in str(control.refused(409, "POST", "/teams", {"dataset": content}))

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
 from cstar_mock.api.remembered import Answer, Asked, Remembered
-from cstar_mock.datasets.format import Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
+from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.faults import FaultRule, from_store
@@ -56,6 +56,11 @@ def test_a_recipe_covers_ten_years_at_most() -> None:
     assert list(generate(recipe(bounds.LONGEST_RECIPE_DAYS), NOW))
     with pytest.raises(DatasetError, match="ten years"):
         list(generate(recipe(bounds.LONGEST_RECIPE_DAYS + 1), NOW))
+
+
+def test_an_answer_has_a_bounded_number_of_agents() -> None:
+    assert accepts(Answers, {"agents": [{"name": "A"}] * bounds.MOST_AGENTS})
+    assert not accepts(Answers, {"agents": [{"name": "A"}] * (bounds.MOST_AGENTS + 1)})
 
 
 def _caller(team_id: str) -> Caller:

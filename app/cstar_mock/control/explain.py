@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from cstar_mock import clock, teams
@@ -55,37 +55,60 @@ class ExplainedAgents(Answer):
     agents: list[ExplainedAgent]
 
 
-@router.get("/teams/{team}/explain/overview", operation_id="explainOverview", responses=described(HTTPStatus.NOT_FOUND))
+@router.get(
+    "/teams/{team}/explain/overview",
+    operation_id="explainOverview",
+    response_model=ExplainedOverview,
+    responses=described(HTTPStatus.NOT_FOUND),
+)
 async def explain_overview(
     owned: Owned, team: TeamName, period: Period = periods.DEFAULT, environment: InEnvironment = Environment.TEST
-) -> ExplainedOverview:
+) -> Response:
     """Explain every figure of the overview of a period."""
-    state = await owned.database.read(teams.get, team)
+    mean_of_nothing = owned.settings.mean_of_nothing
+    return _json(await owned.database.read_snapshot(_overview, team, period, environment, mean_of_nothing))
+
+
+@router.get(
+    "/teams/{team}/explain/agents",
+    operation_id="explainAgents",
+    response_model=ExplainedAgents,
+    responses=described(HTTPStatus.NOT_FOUND),
+)
+async def explain_agents(owned: Owned, team: TeamName, environment: InEnvironment = Environment.TEST) -> Response:
+    """Explain every figure of every agent."""
+    return _json(await owned.database.read_snapshot(_agents, team, environment, owned.settings.mean_of_nothing))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+# There may be hundreds of thousands of ids: the answer is written where the rows are read, not on the event loop.
+
+
+def _overview(
+    connection: Any, team: str, period: Period, environment: Environment, mean_of_nothing: float | None
+) -> bytes:
+    state = teams.get(connection, team)
     window = periods.window(period, state.clock.now())
     scope = Scope(state.id, environment.value)
-    explained = await owned.database.read(
-        explain.explain_overview, scope, period, window.end, owned.settings.mean_of_nothing
-    )
-    return ExplainedOverview(
+    explained = explain.explain_overview(connection, scope, period, window.end, mean_of_nothing)
+    answer = ExplainedOverview(
         environment=environment,
         period=period,
         after=clock.iso_exact(window.start),
         until=clock.iso_exact(window.end),
         figures=[_shown(explanation) for explanation in explained],
     )
+    return answer.model_dump_json(by_alias=True).encode()
 
 
-@router.get("/teams/{team}/explain/agents", operation_id="explainAgents", responses=described(HTTPStatus.NOT_FOUND))
-async def explain_agents(
-    owned: Owned, team: TeamName, environment: InEnvironment = Environment.TEST
-) -> ExplainedAgents:
-    """Explain every figure of every agent."""
-    state = await owned.database.read(teams.get, team)
+def _agents(connection: Any, team: str, environment: Environment, mean_of_nothing: float | None) -> bytes:
+    state = teams.get(connection, team)
     now = state.clock.now()
-    explained: dict[str, Any] = await owned.database.read(
-        explain.explain_agents, Scope(state.id, environment.value), now, owned.settings.mean_of_nothing
-    )
-    return ExplainedAgents(
+    explained = explain.explain_agents(connection, Scope(state.id, environment.value), now, mean_of_nothing)
+    answer = ExplainedAgents(
         environment=environment,
         until=clock.iso_exact(now),
         agents=[
@@ -93,6 +116,7 @@ async def explain_agents(
             for member, figures in explained.items()
         ],
     )
+    return answer.model_dump_json(by_alias=True).encode()
 
 
 def _shown(explanation: Explanation) -> ExplainedFigure:

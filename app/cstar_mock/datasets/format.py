@@ -235,7 +235,7 @@ class Answers(_Part):
     """The figures that the API must give; ordinary rows are built that produce exactly these."""
 
     overview: OverviewFigures | None = None
-    agents: tuple[AgentFigures, ...] | None = None
+    agents: Annotated[tuple[AgentFigures, ...], Field(max_length=bounds.MOST_AGENTS)] | None = None
 
 
 class EnvironmentData(_Part):
