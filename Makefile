@@ -68,6 +68,7 @@ bench: setup  ## run the benchmarks; tables on the screen, JSON in benchmarks/re
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/fixture.py
 	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/event_loop.py
 
 bench-outage: setup  ## kill PostgreSQL and Valkey under load, and check what that costs
 	$(BIN)/python benchmarks/outage.py

@@ -1,0 +1,106 @@
+"""How long the most expensive allowed request of each route keeps another client waiting.
+
+A server runs in a process of its own. While one client sends a request, another one asks for `/healthz` again and
+again; the longest of its answers is printed for each route. `--rows` makes everything smaller.
+"""
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from _common import cstar_mock, table, write
+
+
+def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield a name, a method, a path and a body, in the order in which they can be sent."""
+    recipe = {"tickets": rows // 4 * 3, "customers": rows // 4, "members": 0}
+    yield "POST teams, recipe", "POST", "/teams", {"slug": "recipe", "dataset": {"live": {"recipes": [recipe]}}}
+    figures = {"total": rows, "open": rows // 2, "resolved": rows // 2}
+    overview = {"tickets": figures, "customers": {"total": rows}}
+    yield "PUT answers, overview", "PUT", f"/teams/{team}/answers", {"overview": overview}
+    yield "GET explain/overview", "GET", f"/teams/{team}/explain/overview?period=year", None
+    agents = [{"name": "A", "ticketsResolved": 9} for _ in range(rows // 10)]
+    yield "PUT answers, agents", "PUT", f"/teams/{team}/answers", {"agents": agents}
+    yield "GET explain/agents", "GET", f"/teams/{team}/explain/agents", None
+    customers = [{"id": f"c{n}"} for n in range(rows // 10)]
+    yield "POST customers", "POST", f"/teams/{team}/customers?environment=live", customers
+    tickets = [{"customerId": f"c{n}", "createdAt": "-1d"} for n in range(rows // 10)]
+    yield "POST tickets", "POST", f"/teams/{team}/tickets?environment=live", tickets
+    yield "GET tickets", "GET", f"/teams/{team}/tickets?limit=1000&environment=live", None
+    rules = [{"status": 500, "body": [0] * 1_100} for _ in range(100)]
+    yield "PUT faults", "PUT", f"/teams/{team}/faults", rules
+    yield "POST reset of everything", "POST", "/reset", None
+    yield "DELETE teams", "DELETE", "/teams/recipe", None
+
+
+class _Pinger:
+    """Asks for `/healthz` in a thread of its own, and remembers the longest wait in seconds."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.longest = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            began = time.perf_counter()
+            urllib.request.urlopen(f"{self._url}/healthz").read()  # noqa: S310  (our own server)
+            self.longest = max(self.longest, time.perf_counter() - began)
+            time.sleep(0.001)
+
+
+def _send(url: str, method: str, path: str, body: Any) -> tuple[int, float]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310  (our own server)
+        f"{url}/__admin{path}", data, {"Content-Type": "application/json"}, method=method
+    )
+    began = time.perf_counter()
+    try:
+        with urllib.request.urlopen(request) as response:  # noqa: S310
+            response.read()
+            status = response.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    return status, time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000, help="rows in the largest request")
+    arguments = parser.parse_args()
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder, cstar_mock(Path(folder)) as ready:
+        url = ready["url"]
+        _send(url, "POST", "/teams", {"slug": "bench"})
+        for name, method, path, body in requests(arguments.rows, "bench"):
+            with _Pinger(url) as pinger:
+                status, seconds = _send(url, method, path, body)
+            measured[name] = {"status": status, "seconds": seconds, "longest wait": pinger.longest}
+    lines = [
+        [name, str(one["status"]), f"{one['seconds'] * 1000:.0f}", f"{one['longest wait'] * 1000:.0f}"]
+        for name, one in measured.items()
+    ]
+    table("The longest wait of another client, in milliseconds", ["request", "status", "took", "longest wait"], lines)
+    write("event-loop", measured)
+
+
+if __name__ == "__main__":
+    main()
