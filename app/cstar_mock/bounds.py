@@ -23,6 +23,12 @@ LONGEST_BODY = 64 * 1024
 LONGEST_CONTROL_BODY = 4 * 1024 * 1024
 """Bytes of a request body of the control API: 10,000 rows of 400 bytes. Parsing it holds the event loop."""
 
+MOST_BODY_VALUES = 100_000
+"""Objects and fields of a request body of the control API: 10,000 tickets with all their fields have 80,000."""
+
+MOST_PROBLEMS = 100
+"""Problems that the answer to an invalid request lists; the first is its `detail`."""
+
 LEAST_BODY_RATE = 16 * 1024
 """Bytes a second at which a body has to come on average, after the first 20 seconds."""
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from tests.control.conftest import ADMIN, Control, Team, assert_problem
 
+from cstar_mock import bounds
 from cstar_mock.errors import CATALOGUE
 from cstar_mock.testing.control import Control as Handle
 
@@ -31,6 +32,24 @@ def test_a_body_that_is_not_announced_as_json_is_told_so(team: Team, media: str 
     response = team.control.api.client.request(method, url, content=b'{"status": 429}', headers=headers)
     detail = assert_problem(response, 400)["detail"]
     assert detail == f"the body must be JSON, with Content-Type: application/json; it has {media or 'none'}"
+
+
+@pytest.mark.parametrize("path", ["/teams", "/teams/{}/tickets"])
+def test_a_body_has_a_bounded_number_of_values(team: Team, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_BODY_VALUES", 6)
+    path = path.format(team.id)
+    allowed = team.control.refused(400, "POST", path, {"x": {"y": [{}, 1, 1]}, "z": 1})
+    refused = team.control.refused(400, "POST", path, {"x": {"y": [{}, {}]}, "z": 1})
+    assert {"x", "z"} <= {error["field"] for error in allowed["errors"]}
+    assert refused["detail"] == "the body has more than 6 objects and fields: send it in parts"
+
+
+def test_an_answer_lists_a_bounded_number_of_problems(team: Team) -> None:
+    problem = team.refused(400, "POST", "/tickets", {f"x{number}": 1 for number in range(500)})
+    assert len(problem["errors"]) == bounds.MOST_PROBLEMS
+    problem = team.refused(400, "POST", "/tickets", [{}] * 5_000)
+    assert [error["field"] for error in problem["errors"][:2]] == ["[0].customerId", "[1].customerId"]
+    assert len(problem["errors"]) == bounds.MOST_PROBLEMS
 
 
 def test_an_unknown_name_of_an_error_is_told_the_known_ones(team: Team) -> None:

@@ -141,7 +141,6 @@ def test_teams_are_listed_and_each_write_lets_the_revision_grow(control: Control
         (400, [], "object"),
         (400, "text", "object"),
         (400, b"{", ""),
-        (400, b"", ""),
     ],
 )  # fmt: skip
 def test_what_can_not_be_created_is_refused_with_the_reason(

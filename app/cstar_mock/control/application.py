@@ -14,6 +14,7 @@ from cstar_mock import VERSION, clock
 from cstar_mock.api.dependencies import Services
 from cstar_mock.control import clock as clock_routes
 from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer
 from cstar_mock.control.guard import Guard
 from cstar_mock.control.problems import ProblemDetails, described
@@ -62,7 +63,7 @@ class Version(Answer):
     version: str
 
 
-router = APIRouter(tags=["Server"])
+router = APIRouter(tags=["Server"], route_class=ControlRoute)
 
 
 @router.get("/health", operation_id="getHealth", responses=described())

@@ -10,11 +10,12 @@ from cstar_mock import clock, teams
 from cstar_mock.api.analytics import explain, periods
 from cstar_mock.api.analytics.explain import Explanation
 from cstar_mock.api.analytics.periods import Period
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.models import Environment, Scope
 
-router = APIRouter(tags=["Explain"])
+router = APIRouter(tags=["Explain"], route_class=ControlRoute)
 
 
 class ExplainedFigure(Answer):

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from cstar_mock import bounds, clock, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.faults import ActiveRule, FaultRule
 from cstar_mock.teams import TeamState
 
-router = APIRouter(tags=["Faults"])
+router = APIRouter(tags=["Faults"], route_class=ControlRoute)
 
 Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=bounds.MOST_FAULT_RULES)]
 

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from cstar_mock import bounds, clock, keys
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Moment
 from cstar_mock.keys import ListedKey
 from cstar_mock.values import WHOLE, Text
 
-router = APIRouter(tags=["Keys"])
+router = APIRouter(tags=["Keys"], route_class=ControlRoute)
 
 Prefix = Literal["sk_live", "sk_test", "pk_live", "pk_test"]
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from cstar_mock import bounds
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.errors import Unavailable
 from cstar_mock.http.context import context_of, log_unavailable
@@ -39,6 +41,8 @@ class ProblemDetails(BaseModel):
     detail: str
     errors: list[FieldProblem] = []
 
+
+_FINDINGS_PER_PROBLEM = 10
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -68,7 +72,10 @@ def problem(status: HTTPStatus, detail: str, errors: Sequence[tuple[str, str]] =
         title=status.phrase,
         status=status,
         detail=_shown(detail),
-        errors=[FieldProblem(field=_shown(field), message=_shown(message)) for field, message in errors],
+        errors=[
+            FieldProblem(field=_shown(field), message=_shown(message))
+            for field, message in errors[: bounds.MOST_PROBLEMS]
+        ],
     )
     return JSONResponse(details.model_dump(), status, media_type=MEDIA_TYPE)
 
@@ -99,7 +106,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return problem(
             HTTPStatus.BAD_REQUEST, f"the body must be JSON, with Content-Type: application/json; it has {given[:100]}"
         )
-    problems = problems_of_request(error.errors())
+    # Several branches of a union can each find a problem of the same field.
+    problems = problems_of_request(islice(error.errors(), _FINDINGS_PER_PROBLEM * bounds.MOST_PROBLEMS))
     contradictory = all(found.contradiction for found in problems)
     return problem(
         HTTPStatus.CONFLICT if contradictory else HTTPStatus.BAD_REQUEST,

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from cstar_mock import bounds, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.faults import Endpoint
@@ -18,7 +19,7 @@ from cstar_mock.models import Environment, KeyType
 from cstar_mock.teams import UnknownName
 from cstar_mock.values import WHOLE, Text
 
-router = APIRouter(tags=["Requests"])
+router = APIRouter(tags=["Requests"], route_class=ControlRoute)
 
 _DROPPED = "Older requests that a full journal has dropped since it was cleared; they are not counted."
 

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from cstar_mock import bounds, clock, ids, rows, teams
 from cstar_mock.clock import Instant, parse_moment
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
@@ -20,7 +21,7 @@ from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope
 from cstar_mock.rows import Row
 from cstar_mock.values import WHOLE, Text
 
-router = APIRouter(tags=["Rows"])
+router = APIRouter(tags=["Rows"], route_class=ControlRoute)
 
 
 def _only_what_is_named(schema: dict[str, Any]) -> None:

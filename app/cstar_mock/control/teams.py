@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from cstar_mock import bounds, ids, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.files import find, read, shipped_names
@@ -18,7 +19,7 @@ from cstar_mock.faults import FaultRule
 from cstar_mock.models import Environment
 from cstar_mock.teams import TeamState, UnknownName
 
-router = APIRouter(tags=["Teams"])
+router = APIRouter(tags=["Teams"], route_class=ControlRoute)
 
 
 class EnvironmentAnswers(Answers):

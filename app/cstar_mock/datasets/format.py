@@ -157,8 +157,8 @@ class Recipe(_Part):
     customers: Annotated[int, Field(ge=1, le=bounds.MOST_RECIPE_ROWS), WHOLE] | None = Field(
         None, description="By default one for three tickets."
     )
-    members: Annotated[int, Field(ge=0, le=10_000), WHOLE] | tuple[Name, ...] = Field(
-        5, description="How many, or their names."
+    members: Annotated[int, Field(ge=0, le=10_000), WHOLE] | Annotated[tuple[Name, ...], Field(max_length=10_000)] = (
+        Field(5, description="How many, or their names.")
     )
     since: Moment = "-90d"
     until: Moment = "now"
