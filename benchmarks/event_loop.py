@@ -40,6 +40,9 @@ def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
     yield "DELETE teams", "DELETE", "/teams/recipe", None
 
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 class _Pinger:
     """Asks for `/healthz` in a thread of its own, and remembers the longest wait in seconds."""
 
@@ -61,7 +64,7 @@ class _Pinger:
     def _run(self) -> None:
         while not self._end.is_set():
             began = time.perf_counter()
-            urllib.request.urlopen(f"{self._url}/healthz").read()  # noqa: S310  (our own server)
+            _DIRECT.open(f"{self._url}/healthz").read()
             self.longest = max(self.longest, time.perf_counter() - began)
             time.sleep(0.001)
 
@@ -73,7 +76,7 @@ def _send(url: str, method: str, path: str, body: Any) -> tuple[int, float]:
     )
     began = time.perf_counter()
     try:
-        with urllib.request.urlopen(request) as response:  # noqa: S310
+        with _DIRECT.open(request) as response:
             response.read()
             status = response.status
     except urllib.error.HTTPError as error:

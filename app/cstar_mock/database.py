@@ -39,6 +39,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class SchemaUnknown(ValueError):
+    """The database's schema is at a migration that this version does not have."""
+
+    def __init__(self, revision: str | None) -> None:
+        super().__init__(f"the schema is at {revision}, which this version does not know: a newer cstar-mock made it")
+
+
 class SchemaOutdated(Exception):
     """The database has no schema, or not the newest; `cstar-mock db upgrade` brings it up to date."""
 
@@ -288,10 +295,13 @@ class Database:
         """Look whether the schema is up to date, and change nothing.
 
         Raises:
-            SchemaOutdated: it is not.
+            SchemaOutdated: it is older.
+            SchemaUnknown: it is newer.
             StoreUnavailable: the database can't be reached.
         """
         revision = self.read_now(schema_revision)
+        if revision is not None and revision > SCHEMA_REVISION:
+            raise SchemaUnknown(revision)
         if revision != SCHEMA_REVISION:
             raise SchemaOutdated(
                 "the database has no schema yet" if revision is None else f"the schema is at {revision}"

@@ -159,7 +159,7 @@ TimeToLive = Annotated[Number, Field(gt=0, le=31_536_000), BeforeValidator(_seco
 RetryAfter = Annotated[
     Number,
     Field(ge=0, le=86_400),
-    PlainSerializer(lambda seconds: int(seconds) if seconds.is_integer() else seconds, return_type=float),
+    PlainSerializer(lambda seconds: int(seconds) if seconds.is_integer() else seconds, return_type=int | float),
 ]
 
 

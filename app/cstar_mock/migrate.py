@@ -8,14 +8,10 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, func, select
 
 from cstar_mock import rollups, shipped, teams
-from cstar_mock.database import Database, schema_revision
+from cstar_mock.database import Database, SchemaUnknown, schema_revision
 from cstar_mock.models import Base
 
 _UPGRADE_LOCK = 0x6353746172  # "cStar"
-
-
-class SchemaUnknown(ValueError):
-    """The database's schema is at a migration that this version does not have."""
 
 
 def upgrade(database: Database) -> None:
@@ -27,10 +23,7 @@ def upgrade(database: Database) -> None:
     try:
         database.write_now(_upgrade)
     except CommandError:
-        revision = database.read_now(schema_revision)
-        raise SchemaUnknown(
-            f"the schema is at {revision}, which this version does not know: a newer cstar-mock made it"
-        ) from None
+        raise SchemaUnknown(database.read_now(schema_revision)) from None
 
 
 def differences(connection: Connection) -> list[str]:

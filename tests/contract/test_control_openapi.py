@@ -104,7 +104,7 @@ def test_a_path_with_a_line_break_is_the_control_apis_as_well(make_api: MakeApi)
         ("/csat-responses", {"ticketId": "tkt_1", "score": "4"}),
         ("/faults", {"status": 500, "succeedFirst": False}),
         ("/faults", {"status": 500, "probability": "1"}),
-        ("/faults", {"status": 500, "retryAfter": 1.5}),
+        ("/faults", {"status": 500, "retryAfter": "1"}),
         ("/keys", {"rateLimit": "5"}),
     ],
 )

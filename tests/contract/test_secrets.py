@@ -52,7 +52,7 @@ def drive(url: str, keys: list[str], team: str) -> list[str]:
             for path, body in (("/teams", {"name": 1, "slug": key}), (f"/teams/{key}", {}), ("/faults", {key: key})):
                 answers.append(client.post(f"/__admin{path}", json=body, headers=control))
             answers.append(client.get(f"/__admin/teams/{key}", headers=control))
-            line = f"GET {WHOAMI}?{key} HTTP/1.1\r\nAuthorization: Bearer {key}\r\n"
+            line = f"GET {WHOAMI}?{key} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
             raws.append(raw(url, f"{line}bad header\r\n\r\n".encode()))
             raws.append(raw(url, f"{line}X-Long: {key * 1000}\r\n\r\n".encode()))
             raws.append(raw(url, f"{line}Content-Length: 70000\r\n\r\n".encode()))

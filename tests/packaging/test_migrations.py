@@ -13,10 +13,9 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import cli, database, migrate, rollups, shipped
-from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, schema_revision
+from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, SchemaUnknown, schema_revision
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import load
-from cstar_mock.migrate import SchemaUnknown
 from cstar_mock.models import Base
 
 TABLES = {

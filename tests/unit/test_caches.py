@@ -29,6 +29,7 @@ BOUNDED = {
     "monitoring.py Monitoring._requests": "one for each route and status",
     "monitoring.py Monitoring._teams": "MOST_METRIC_TEAMS",
     "rate_limit.py _limit": "1,024 pairs of numbers",
+    "shipped.py _extracted": "the two folders that ship",
     "security.py KeyRing._callers": "CACHED_CALLER_BYTES",
     "security.py KeyRing._rules": "CACHED_RULE_BYTES",
     "state/memory.py MemoryFaultCounts._counts": "MOST_FAULT_RULES of each team in the store",

@@ -71,7 +71,7 @@ class RecordedRequest(Answer):
     response: ResponseShown
 
 
-class Total(Answer):
+class JournalTotal(Answer):
     """How many there are in all."""
 
     total: int
@@ -82,7 +82,7 @@ class RecordedRequests(Answer):
     """Requests, the newest first."""
 
     requests: list[RecordedRequest]
-    meta: Total
+    meta: JournalTotal
 
 
 class Count(Answer):
@@ -197,7 +197,7 @@ async def _list(owned: Services, team_id: str, criteria: Criteria, limit: int) -
     entries = list(filter(criteria.matches, await journal.entries(team_id)))
     return RecordedRequests(
         requests=[RecordedRequest.model_validate(entry.as_json()) for entry in entries[:limit]],
-        meta=Total(total=len(entries), dropped=await journal.dropped(team_id)),
+        meta=JournalTotal(total=len(entries), dropped=await journal.dropped(team_id)),
     )
 
 
