@@ -6,6 +6,7 @@ PostgreSQL all work runs in one of as many threads as there are connections. Cal
 """
 
 import asyncio
+import json
 import os
 import random
 import socket
@@ -204,6 +205,8 @@ class Database:
             return work(self._reading(), *args, **kwargs)
 
     def _read_snapshot(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._file is not None:
+            self._file.check_now_and_then()
         with _engine_errors(), self._snapshots.connect() as connection, connection.begin():
             return work(connection, *args, **kwargs)
 
@@ -263,11 +266,9 @@ class Database:
         if self._file is None:
             return self._writes, 0
         self._file.check_now_and_then()
-        try:
+        with _engine_errors():
             driver: Any = self._reading().connection.driver_connection
             return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreUnavailable("can't be read") from error
 
     def prepare(self) -> None:
         """Make the schema of an empty embedded database, and bring one from an older version up to date.
@@ -323,6 +324,8 @@ class Database:
             self._reader.close()
             self._reader = None
         self.engine.dispose()
+        if self._file is not None:
+            self._file.closed()
         for driver in list(self._connections):
             if not driver.closed:
                 with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as wire:
@@ -381,10 +384,15 @@ def _create_schema(connection: Connection) -> None:
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Translate what the engine refuses; a statement that is wrong stays what it is."""
+    """Translate what the engine refuses; a statement that is wrong stays what it is.
+
+    Of a damaged SQLite file, the text of an error message or a value of a row can't be decoded.
+    """
     try:
         yield
-    except SQLAlchemyError as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreUnavailable("is damaged") from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
         meaning = store_errors.translated(error)
         if meaning is None:
             raise

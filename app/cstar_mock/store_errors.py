@@ -70,8 +70,8 @@ def is_transient(error: SQLAlchemyError) -> bool:
     return _code(error) in _TRANSIENT
 
 
-def translated(error: SQLAlchemyError) -> Exception | None:
-    """Return what an error of the engine means, or None for a fault of ours."""
+def translated(error: Exception) -> Exception | None:
+    """Return the meaning of an error of SQLAlchemy or of the driver, or None for a fault of ours."""
     problem = _problem(_code(error))
     if problem is not None:
         return StoreUnavailable(problem)
@@ -82,8 +82,8 @@ def translated(error: SQLAlchemyError) -> Exception | None:
     return None
 
 
-def _code(error: SQLAlchemyError) -> str:
-    driver_error = getattr(error, "orig", None)
+def _code(error: Exception) -> str:
+    driver_error = getattr(error, "orig", error)
     return getattr(driver_error, "sqlstate", None) or getattr(driver_error, "sqlite_errorname", None) or ""
 
 

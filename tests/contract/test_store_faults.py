@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from starlette.testclient import TestClient
-from tests.conftest import COMMAND, running
+from tests.conftest import COMMAND, cli_runner, running
 from tests.contract.test_server import output
 from tests.engines import Shared
 
 from cstar_mock import Settings, create_app, store_errors
+from cstar_mock.cli import cli
 from cstar_mock.database import Database
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.store_errors import StoreConflict
@@ -111,6 +112,67 @@ def test_a_file_that_is_deleted_or_replaced_takes_no_more_writes(
     assert client.get("/api/v1/auth/whoami", headers={"Authorization": f"Bearer {key}"}).status_code == 503
     assert client.get("/healthz").status_code == 200
     assert file.exists() == there, "a new file was made"
+
+
+def _overwrite(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    file.write_bytes(b"garbage " * 10_000)
+
+
+def _spoil_names(file: Path) -> None:
+    """Make the schema's text undecodable: the driver can't tell in words what is wrong with it."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute("UPDATE sqlite_schema SET sql = CAST(x'43524541544520ff' AS TEXT), name = CAST(x'ff' AS TEXT)")
+        other.execute("PRAGMA schema_version = 999")
+
+
+def _delete_wal(file: Path) -> None:
+    file.with_name(f"{file.name}-wal").unlink()
+
+
+def _replace_shm(file: Path) -> None:
+    shm = file.with_name(f"{file.name}-shm")
+    content = shm.read_bytes()
+    shm.unlink()
+    shm.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (_overwrite, "is not a SQLite database"),
+        (_spoil_names, "is damaged"),
+        (_delete_wal, "lost its -wal file"),
+        (_replace_shm, "lost its -shm file"),
+    ],
+)
+def test_a_file_that_becomes_unreadable_is_an_outage(
+    client: TestClient, file: Path, harm: Callable[[Path], None], reason: str
+) -> None:
+    harm(file)
+    time.sleep(0.15)  # reads look ten times a second
+    for _ in range(2):
+        assert reason in client.post("/__admin/teams", json={"slug": "c"}).json()["detail"]
+        for path in ("/readyz", "/api/v1/auth/whoami", "/__admin/teams", "/__admin/teams/a/explain/overview"):
+            headers = {"Authorization": "Bearer sk_test_abcdefghijklmnopqrstuvwx"}
+            assert client.get(path, headers=headers).status_code == 503, path
+        assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("target", ["directory", "garbage"])
+@pytest.mark.parametrize("command", ["serve --port 0", "keys list", "load documented", "db check", "db upgrade"])
+def test_a_file_that_can_not_be_opened_is_told_in_one_line(tmp_path: Path, target: str, command: str) -> None:
+    file = tmp_path / "rows.db"
+    if target == "directory":
+        file.mkdir()
+    else:
+        file.write_bytes(b"garbage " * 1_000)
+    result = cli_runner().invoke(cli, [*command.split(), "--database", f"sqlite:///{file}"])
+    problem = {"directory": "can't be opened", "garbage": "is not a SQLite database"}[target]
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert f"the database {problem}: " in result.stderr
 
 
 def test_a_file_that_is_moved_away_and_back_is_served_again(client: TestClient, file: Path) -> None:
