@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.contract.test_bounds import Response, answers, close, connect, parsed, responses, serving
+from tests.contract.test_bounds import Response, answer, answers, close, connect, responses, serving
 
 from cstar_mock import bounds
 from cstar_mock.http.at_once import Protocol
@@ -55,17 +55,7 @@ def _port() -> Iterator[int]:
 def ask(connection: socket.socket, request: bytes) -> Response:
     """Send a request on a connection that stays open, and return its answer."""
     connection.sendall(request)
-    received = b""
-    while b"\r\n\r\n" not in received or len(received) < answer_length(received):
-        received += connection.recv(65536)
-    (response,) = parsed(received)
-    return response
-
-
-def answer_length(received: bytes) -> int:
-    """Return how long the answer is whose head has been received."""
-    head, _, _ = received.partition(b"\r\n\r\n")
-    return len(head) + 4 + int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return answer(connection)
 
 
 def control(port: int, method: bytes, path: bytes, body: bytes = b"") -> Any:
@@ -241,8 +231,7 @@ def test_a_connection_that_is_idle_for_too_long_is_closed(port: int, request_: b
     with connect(port) as connection:
         for _ in range(3):
             time.sleep(IDLE_SECONDS * 0.6)  # longer in sum than it may be idle
-            connection.sendall(request_)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            assert ask(connection, request_)[0] == 200
         began = time.monotonic()
         assert responses(connection) == []
         assert time.monotonic() - began >= IDLE_SECONDS * 0.9
