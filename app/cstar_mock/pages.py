@@ -5,7 +5,7 @@ from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, Request
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, exists, select, table
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from cstar_mock import VERSION
@@ -13,11 +13,20 @@ from cstar_mock.api.dependencies import services_of
 from cstar_mock.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 from cstar_mock.http.protocol import DRAINING
+from cstar_mock.models import Base
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 
 _READY_SECONDS = 2
 """How long the store may take to answer; whoever asks for readiness rarely waits longer."""
+
+_ANY_ROWS = select(
+    *(
+        exists(select(*one.columns))
+        for one in (table("alembic_version", column("version_num")), *Base.metadata.sorted_tables)
+    )
+)
+"""A statement that fails if a table or a column is missing, or if the role may not read it."""
 
 _METHODS = ["GET", "HEAD"]
 """Health checks and link checkers ask with HEAD."""
@@ -69,4 +78,4 @@ async def docs_asset(asset: str) -> Response:
 
 
 def _ask(connection: Connection) -> None:
-    connection.execute(text("SELECT version_num FROM alembic_version"))
+    connection.execute(_ANY_ROWS)

@@ -295,11 +295,31 @@ def test_a_postgresql_that_refuses_writes_is_told_in_one_line(
         response = client.post("/__admin/teams", json={"slug": "a"})
         assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
         assert reason in response.json()["detail"]
-        assert client.get("/readyz").status_code == 200
+        assert client.get("/readyz").status_code == (200 if way == "read-only" else 503)
     code, out, err = output(COMMAND, "load", "documented", "--database", url)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"cstar-mock: the database {reason}")
     assert "INSERT" not in err.replace("cannot execute INSERT", "")
+
+
+@pytest.mark.parametrize(
+    ("harm", "cure"),
+    [
+        ("ALTER TABLE rollups RENAME TO gone", "ALTER TABLE gone RENAME TO rollups"),
+        ("ALTER TABLE api_keys RENAME COLUMN digest TO gone", "ALTER TABLE api_keys RENAME COLUMN gone TO digest"),
+    ],
+)
+def test_a_postgresql_without_a_table_or_a_column_is_not_ready(shared_engines: Shared, harm: str, cure: str) -> None:
+    with shared_engines.place() as place, closing(Database(place.url)) as owner:
+        app = create_app(Settings(database=place.url))
+        with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+            assert client.get("/readyz").status_code == 200
+            owner.write_now(_execute, harm)
+            try:
+                assert client.get("/readyz").status_code == 503
+            finally:
+                owner.write_now(_execute, cure)
+            assert client.get("/readyz").status_code == 200
 
 
 def test_two_that_create_the_same_meet_as_a_conflict(shared_engines: Shared) -> None:
