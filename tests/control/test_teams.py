@@ -7,6 +7,10 @@ import pytest
 from tests.conftest import MakeApi, assert_envelope
 from tests.control.conftest import Control, Team, assert_problem
 
+from cstar_mock.database import Database
+from cstar_mock.errors import StoreUnavailable
+from cstar_mock.teams import set_rate_limits
+
 INLINE: dict[str, Any] = {
     "clock": "2025-12-10T14:30:00Z",
     "rateLimits": {"secret": 50},
@@ -374,3 +378,42 @@ def test_all_recipes_of_a_request_count_together(control: Control) -> None:
     recipes = [{"tickets": 30_000, "members": 0}] * 2
     content = {"live": {"recipes": recipes}, "test": {"recipes": recipes}}
     assert "not 160,000" in str(control.refused(409, "POST", "/teams", {"dataset": content}))
+
+
+@pytest.mark.parametrize(("method", "path", "work"), [("DELETE", "", "delete_team"), ("POST", "/reset", "reset_team")])
+def test_a_delete_or_reset_that_fails_forgets_nothing(
+    control: Control, monkeypatch: pytest.MonkeyPatch, method: str, path: str, work: str
+) -> None:
+    team = control.team(faults=[{"id": "once", "status": 500, "failRequestCount": 1}])
+    assert [team.get().status_code for _ in range(2)] == [500, 200]
+
+    def fail(_connection: object, _team: str) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"cstar_mock.control.teams.{work}", fail)
+        team.refused(503, method, path)
+    assert team.get().headers["X-RateLimit-Remaining"] == "997"
+    assert team.call("GET", "/faults")["faults"][0]["failed"] == 1
+    assert len(team.call("GET", "/requests")["requests"]) == 3
+    team.call(method, path)
+    if path:
+        assert team.get().headers["X-RateLimit-Remaining"] == "999"
+        assert len(team.call("GET", "/requests")["requests"]) == 1
+
+
+def test_limits_that_are_set_are_answered_although_others_are_set_right_after(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Setting limits is one transaction: nothing of the answer is read after it."""
+    team = control.team()
+    write = Database.write
+
+    async def write_and_set_others(self: Database, work: Any, *args: Any) -> Any:
+        result = await write(self, work, *args)
+        await write(self, set_rate_limits, team.id, {"secret": 5, "window": 10})
+        return result
+
+    monkeypatch.setattr(Database, "write", write_and_set_others)
+    shown = team.call("PUT", "/rate-limits", {"secret": 7, "window": 20})
+    assert (shown["secret"], shown["window"]) == (7, 20)

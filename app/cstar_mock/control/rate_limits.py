@@ -1,9 +1,12 @@
 """A team's rate limits and their counters."""
 
+from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from cstar_mock import teams
 from cstar_mock.api.dependencies import Services
@@ -34,12 +37,10 @@ async def get(owned: Owned, team: TeamName) -> RateLimits:
 @router.put("/teams/{team}/rate-limits", operation_id="setRateLimits", responses=described(HTTPStatus.NOT_FOUND))
 async def put(owned: Owned, team: TeamName, body: TeamRateLimits) -> RateLimits:
     """Set a team's limits; what is left out is as for every team. Another length begins new windows."""
-    before = _shown(owned, await owned.database.read(teams.get, team))
-    await owned.database.write(teams.set_rate_limits, team, body.model_dump(exclude_none=True))
-    state = await owned.database.read(teams.get, team)
-    after = _shown(owned, state)
+    old, new, key_ids = await owned.database.write(_set, team, body.model_dump(exclude_none=True))
+    before, after = _shown(owned, old), _shown(owned, new)
     if after.window != before.window:
-        await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
+        await owned.rate_limiter.forget(key_ids)
     return after
 
 
@@ -54,6 +55,13 @@ async def delete_counters(owned: Owned, team: TeamName) -> Response:
     state = await owned.database.read(teams.get, team)
     await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, state.id))
     return Response(status_code=204)
+
+
+def _set(connection: Connection, team: str, limits: dict[str, Any]) -> tuple[TeamState, TeamState, list[str]]:
+    """Set a team's limits; return the team before and after, and the ids of its keys."""
+    before = teams.lock(connection, team)
+    teams.set_rate_limits(connection, before.id, limits)
+    return before, replace(before, rate_limits=limits), teams.key_ids(connection, before.id)
 
 
 def _shown(owned: Services, state: TeamState) -> RateLimits:

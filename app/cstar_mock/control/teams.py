@@ -1,11 +1,13 @@
 """Teams: create, look up, give answers, reset, delete."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
+from sqlalchemy import Connection
 
 from cstar_mock import bounds, ids, teams
 from cstar_mock.api.dependencies import Services
@@ -132,9 +134,7 @@ async def get_team(request: Request, owned: Owned, team: TeamName) -> Team:
 @router.delete("/teams/{team}", status_code=204, operation_id="deleteTeam", responses=described(HTTPStatus.NOT_FOUND))
 async def delete(owned: Owned, team: TeamName) -> Response:
     """Delete a team with all that it owns; its keys are refused from now on."""
-    state = await owned.database.read(teams.get, team)
-    await _forget(owned, state.id)
-    await owned.database.write(delete_team, state.id)
+    await _change_and_forget(owned, delete_team, team)
     return Response(status_code=204)
 
 
@@ -143,8 +143,7 @@ async def delete(owned: Owned, team: TeamName) -> Response:
 )
 async def reset(owned: Owned, team: TeamName) -> Response:
     """Put a team back to what it was created from: rows, clock, limits, faults, keys, counters, journal."""
-    state = await owned.database.read(teams.get, team)
-    await _reset(owned, state)
+    await _change_and_forget(owned, reset_team, team)
     return Response(status_code=204)
 
 
@@ -154,7 +153,7 @@ async def reset_everything(owned: Owned) -> EverythingReset:
     count = 0
     for state in await owned.database.read(teams.list_):
         with suppress(UnknownName):  # deleted meanwhile
-            await _reset(owned, state)
+            await _change_and_forget(owned, reset_team, state.id)
             count += 1
     await owned.state.journal.clear()
     return EverythingReset(teams=count)
@@ -205,16 +204,26 @@ def _first_team(name: str) -> TeamData:
     return read(find(name)).teams[0]
 
 
-async def _reset(owned: Services, state: TeamState) -> None:
-    await _forget(owned, state.id)
-    await owned.database.write(reset_team, state.id)
+async def _change_and_forget(owned: Services, change: Callable[[Connection, str], None], team: str) -> None:
+    """Delete or reset a team, and once that is committed, forget its counters and its journal.
 
-
-async def _forget(owned: Services, team_id: str) -> None:
-    """Forget what is kept of a team outside the store: its counters and its journal."""
-    await owned.rate_limiter.forget(await owned.database.read(teams.key_ids, team_id))
+    Raises:
+        UnknownName: there is no such team.
+        StoreUnavailable: the store can't be written; nothing is forgotten.
+        StateUnavailable: the change is committed, but the state is shared and can't be reached.
+    """
+    team_id, key_ids = await owned.database.write(_change, change, team)
+    await owned.rate_limiter.forget(key_ids)
     await owned.state.fault_counts.forget(team_id)
     await owned.state.journal.clear(team_id)
+
+
+def _change(connection: Connection, change: Callable[[Connection, str], None], team: str) -> tuple[str, list[str]]:
+    """Delete or reset a team; return its id, and the ids of the keys that it had."""
+    state = teams.lock(connection, team)
+    key_ids = teams.key_ids(connection, state.id)
+    change(connection, state.id)
+    return state.id, key_ids
 
 
 def _shown(request: Request, state: TeamState) -> Team:
