@@ -394,11 +394,11 @@ def activated(rules: Iterable[FaultRule], now: Instant) -> list[ActiveRule]:
     ]
 
 
-def stored(rules: Sequence[ActiveRule]) -> list[dict[str, Any]]:
-    """Return rules as they are kept in the store.
+def check_bounds(rules: Sequence[ActiveRule]) -> None:
+    """Check how many rules a team gets, and how large they are.
 
     Raises:
-        ValueError: they are too many, or too large together.
+        ValueError: they are too many, or too large together, or a body is too long.
     """
     if len(rules) > bounds.MOST_FAULT_RULES:
         raise ValueError(f"a team has {bounds.MOST_FAULT_RULES} fault rules at most")
@@ -407,7 +407,16 @@ def stored(rules: Sequence[ActiveRule]) -> list[dict[str, Any]]:
             raise ValueError(
                 f"the body of the rule {active.id!r} is too long: it takes at most {bounds.LONGEST_FAULT_BODY:,} bytes"
             )
-    kept: list[dict[str, Any]] = [
+    size = len(to_json(stored(rules)))
+    if size > bounds.FAULT_RULES_BYTES:
+        raise ValueError(
+            f"the fault rules of a team take at most {bounds.FAULT_RULES_BYTES:,} bytes together; these take {size:,}"
+        )
+
+
+def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
+    """Return rules as they are kept in the store."""
+    return [
         {
             "id": active.id,
             "endsAt": active.ends_at,
@@ -415,12 +424,6 @@ def stored(rules: Sequence[ActiveRule]) -> list[dict[str, Any]]:
         }
         for active in rules
     ]
-    size = len(to_json(kept))
-    if size > bounds.FAULT_RULES_BYTES:
-        raise ValueError(
-            f"the fault rules of a team take at most {bounds.FAULT_RULES_BYTES:,} bytes together; these take {size:,}"
-        )
-    return kept
 
 
 def from_store(rules: Iterable[Mapping[str, Any]]) -> tuple[ActiveRule, ...]:

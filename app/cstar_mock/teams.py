@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from cstar_mock import clock
 from cstar_mock.clock import Duration, Instant, TeamClock
-from cstar_mock.faults import ActiveRule, FaultRule, activated, from_store, stored
+from cstar_mock.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
 from cstar_mock.models import ApiKey, Team
 
 
@@ -136,7 +136,7 @@ def set_faults(
 
     Raises:
         UnknownName: there is no such team.
-        ValueError: two rules have the same id, or there are too many.
+        ValueError: two rules have the same id, or they are too many or too large together.
     """
     state = lock(connection, team)
     now = clock.real_now() + state.clock.advanced
@@ -145,12 +145,15 @@ def set_faults(
     for id_ in ids:
         if ids.count(id_) > 1:
             raise ValueError(f"two rules have the id {id_!r}")
+    check_bounds(active)
     _store_faults(connection, state, active)
     return state, active
 
 
 def remove_fault(connection: Connection, team: str, rule_id: str) -> TeamState:
     """Remove one fault rule, and return the team as it was.
+
+    The rules that are left may exceed the bounds: an earlier version may have stored them.
 
     Raises:
         UnknownName: there is no such team or rule.

@@ -5,12 +5,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import Connection, update
 from tests.conftest import Api, MakeApi, assert_envelope
 from tests.control.conftest import Control, Team
 
 from cstar_mock import bounds
 from cstar_mock.errors import CATALOGUE
-from cstar_mock.faults import ConnectionBroken
+from cstar_mock.faults import ConnectionBroken, FaultRule, activated, stored
+from cstar_mock.models import Team as TeamRow
 
 PERIODS = ("day", "week", "month", "quarter", "year")
 
@@ -542,3 +544,24 @@ def test_the_rules_of_a_team_and_their_bodies_are_bounded_in_bytes(team: Team, c
     assert "100 fault rules" in str(
         control.refused(409, "POST", "/teams", {"dataset": {"faults": [{"status": 500}] * 101}})
     )
+
+
+def test_rules_of_an_earlier_version_that_exceed_the_bounds_can_be_removed_and_reset(team: Team) -> None:
+    """A removal never fails for the size of the rules that are left, and a reset restores them."""
+    body = "x" * (bounds.LONGEST_FAULT_BODY + 1)
+    rules = [FaultRule.model_validate({"id": f"r{n}", "status": 500, "body": body}) for n in range(6)]
+    origin = {"faults": [rule.model_dump(mode="json", by_alias=True, exclude_unset=True) for rule in rules]}
+
+    def store(connection: Connection) -> None:
+        values = {"faults": stored(activated(rules, 0)), "origin": origin}
+        connection.execute(update(TeamRow).where(TeamRow.id == team.id).values(values))
+
+    team.control.api.database.write_now(store)
+    team.refused(409, "POST", "/faults", {"status": 503})
+    team.call("DELETE", "/faults/r0")
+    assert [rule["id"] for rule in team.call("GET", "/faults")["faults"]] == ["r1", "r2", "r3", "r4", "r5"]
+    assert team.get().status_code == 500
+    team.call("POST", "/reset")
+    assert len(team.call("GET", "/faults")["faults"]) == 6
+    team.call("DELETE", "/faults")
+    assert team.get().status_code == 200

@@ -15,7 +15,7 @@ from cstar_mock.datasets import answers
 from cstar_mock.datasets.format import Answers, Dataset, EnvironmentData, MagicKey, TeamContent, TeamData
 from cstar_mock.datasets.generate import Numbers, generate
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
-from cstar_mock.faults import activated, stored
+from cstar_mock.faults import activated, check_bounds, stored
 from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
 from cstar_mock.models import (
     KEY_PREFIXES,
@@ -92,8 +92,10 @@ def create_team(
     """Create a team with its keys and rows.
 
     Raises:
-        DatasetError: a key belongs to another team, or the rows contradict each other.
+        DatasetError: a key belongs to another team, the fault rules are too many or too large, or the rows
+            contradict each other.
     """
+    _check_faults(team)
     team_id = team.id or ids.team_id(team.slug)
     name = team.name or team.slug.replace("-", " ").title()
     created_at = clock.real_now()
@@ -143,20 +145,20 @@ def _beginning(team: TeamContent, advanced: Duration = 0) -> dict[str, Any]:
     Args:
         team: what it begins with.
         advanced: by how much its clock has been advanced before: rules heal by real time plus that.
-
-    Raises:
-        DatasetError: the fault rules are too many, or too large.
     """
-    try:
-        faults = stored(activated(team.faults, clock.real_now() + advanced))
-    except ValueError as error:
-        raise DatasetError([Problem(("faults",), str(error))]) from None
     return {
         "clock_frozen_at": None if team.clock is None else parse_instant(team.clock),
         "clock_offset": 0,
         "rate_limits": team.rate_limits and team.rate_limits.model_dump(by_alias=True, exclude_unset=True),
-        "faults": faults,
+        "faults": stored(activated(team.faults, clock.real_now() + advanced)),
     }
+
+
+def _check_faults(team: TeamContent) -> None:
+    try:
+        check_bounds(activated(team.faults, 0))
+    except ValueError as error:
+        raise DatasetError([Problem(("faults",), str(error))]) from None
 
 
 def _create_keys(connection: Connection, team_id: str, team: TeamData, now: Instant) -> dict[str, str | None]:
