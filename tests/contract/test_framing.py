@@ -20,6 +20,7 @@ from tests.contract.test_bounds import (
 )
 
 from cstar_mock import bounds
+from cstar_mock.http.protocol import BoundedProtocol
 
 CREATE = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
 LARGE = b'{"name": "Large"' + b" " * (2 * bounds.LONGEST_BODY) + b"}"
@@ -191,3 +192,25 @@ def test_the_host_of_an_absolute_form_counts(port: int) -> None:
     assert status == 200
     ((status, _, _),) = answers(port, request % (b"evil.test", b"127.0.0.1"))
     assert status == 403
+
+
+def test_a_head_counts_without_the_requests_before_it_in_the_same_packet() -> None:
+    """While the first two are served, the server reads nothing, so the rest of them comes as one packet."""
+    count = bounds.LONGEST_HEAD // len(GOOD) + 10
+    with serving(BoundedProtocol) as port:
+        for cut in (1, len(GOOD) - 1):
+            with connect(port) as connection:
+                connection.sendall((WHOAMI + KEY + b"Prefer: wait=0.1\r\n\r\n") * 2)
+                time.sleep(0.05)
+                connection.sendall(GOOD * count + GOOD[:cut])
+                time.sleep(0.3)
+                connection.sendall(GOOD[cut:] + close(GOOD))
+                assert [status for status, _, _ in responses(connection)] == [200] * (count + 4)
+
+
+@pytest.mark.parametrize("before", [b"", GOOD, GOOD * 300])
+def test_a_head_that_begins_behind_other_requests_is_bounded(port: int, before: bytes) -> None:
+    long = WHOAMI + KEY + b"X-Long: " + b"x" * bounds.LONGEST_HEAD + b"\r\n\r\n"
+    *others, refused = answers(port, before + long[:300], long[300:])
+    assert [status for status, _, _ in others] == [200] * (len(before) // len(GOOD))
+    assert_refused(refused, 431, "headers_too_large")

@@ -72,6 +72,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._packet = 0
         self._arrived = 0
+        self._of_others = 0
+        self._ended_one = False
         self._longest_body = bounds.LONGEST_BODY
         self._body = 0
         self._body_since: float | None = None
@@ -121,6 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._deadline = self.loop.time() + self.head_seconds
         self._packet = len(data)
+        self._ended_one = False
         if not self._parse(data):
             return
         if self._reading is not Reading.NOTHING:
@@ -204,6 +207,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._reading = Reading.HEAD
         self._arrived = 0
+        # Where in its packet a head begins is not known. If another request ends in the same packet, none of it counts.
+        self._of_others = self._packet if self._ended_one else 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header, without the white space after its value; trailers are ignored (RFC 9110, 5.5 and 6.5.1)."""
@@ -259,6 +264,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._answered:
             super().on_message_complete()
+        self._ended_one = True
         self._complete_since = self.loop.time()
         self._reading = Reading.NOTHING
         self._deadline = None
@@ -341,7 +347,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(_content_too_large(self._longest_body))
         elif len(self.url) > bounds.LONGEST_TARGET:
             self._refuse(ApiError(errors.URI_TOO_LONG))
-        elif self._arrived > bounds.LONGEST_HEAD:
+        elif self._arrived - self._of_others > bounds.LONGEST_HEAD:
             self._refuse(ApiError(errors.HEADERS_TOO_LARGE))
 
     def _refuse(self, error: ApiError) -> None:
