@@ -305,6 +305,7 @@ def compose(name: str) -> dict[str, Any]:
 
 def test_the_simple_compose_file_keeps_to_this_machine_and_to_the_volume() -> None:
     service = compose("compose.simple.yaml")["cstar-mock"]
+    assert service["init"] is True
     assert service["ports"] == ["127.0.0.1:27827:27827"]
     assert service["read_only"] is True
     assert service["environment"]["CSTAR_MOCK_DATABASE"].removeprefix("sqlite:///").startswith("/data/")
@@ -319,6 +320,7 @@ def test_every_service_of_the_sandbox_is_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("init") is (True if service["image"] == "cstar-mock" else None)
     assert service.get("ports", []) == (["127.0.0.1:27827:8080"] if name == "nginx" else [])
     for variable, value in service.get("environment", {}).items():
         assert not variable.startswith(ENV_PREFIX) or variable in KNOWN_VARIABLES
