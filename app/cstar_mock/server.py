@@ -46,6 +46,9 @@ from cstar_mock.teams import list_ as list_teams
 GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
 
+_LAST_ANSWERS_SECONDS = 0.5
+"""How long requests that were cancelled have to be recorded and answered."""
+
 _READY_SECONDS = 60
 _UNAUTHORIZED_LIMIT = 100
 _RETRY_SECONDS = 0.2
@@ -233,7 +236,16 @@ class _Server(uvicorn.Server):
             deadline = time.monotonic() + _QUEUE_SECONDS
             while _has_waiting(listener) and time.monotonic() < deadline:  # noqa: ASYNC110  (the queue is the kernel's)
                 await asyncio.sleep(0.005)
-        await super().shutdown(sockets)
+        # uvicorn would close the application right after it cancels requests: they could not be recorded any more.
+        cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cancelling.cancel()
+
+    def _cancel_requests(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -357,7 +369,7 @@ def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS + _LAST_ANSWERS_SECONDS,  # type: ignore[arg-type]  # any number will do
         ws="none",
         http=Protocol,
         forwarded_allow_ips=settings.forwarded_allow_ips,

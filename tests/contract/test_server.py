@@ -1,5 +1,6 @@
 """A real process: how it starts, what it tells, what it logs, how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -24,6 +25,8 @@ from cstar_mock import VERSION, cli
 from cstar_mock.datasets.load import LoadedTeam
 from cstar_mock.ready_file import NotARegularFile, ReadyFile
 from cstar_mock.server import Announcement
+from cstar_mock.state.valkey import Engine
+from cstar_mock.state.valkey_journal import ValkeyJournal
 
 SCRIPT = str(Path(sys.executable).with_name("cstar-mock"))
 KEY = "sk_live_your_key"
@@ -182,8 +185,10 @@ def test_a_signal_before_it_serves_ends_it_at_once(number: signal.Signals, tmp_p
     assert not ready.exists()
 
 
-def test_a_request_that_takes_longer_than_the_way_out_is_told_so(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
+def test_a_request_that_takes_longer_than_the_way_out_is_told_so(tmp_path: Path, valkey: str) -> None:
+    """The answer and the journal say the same: a 503, and no request stays pending."""
+    state = f"{valkey}/0"
+    with running(tmp_path, "--state", state) as server:
         address = urlsplit(server.url)
         with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
             head = (
@@ -203,6 +208,10 @@ def test_a_request_that_takes_longer_than_the_way_out_is_told_so(tmp_path: Path)
     error = json.loads(body)["error"]
     assert error["code"] == "service_unavailable"
     assert f"WARNING cancelled GET /api/v1/auth/whoami request_id={error['request_id']}" in log
+    journal = ValkeyJournal(Engine(state, 10), 10)
+    entries = asyncio.run(journal.entries(server.ready["teams"][0]["id"]))
+    (entry,) = [entry for entry in entries if entry.id == error["request_id"]]
+    assert (entry.state, entry.status, entry.code) == ("answered", 503, "service_unavailable")
     assert "Traceback" not in log
 
 
