@@ -55,6 +55,14 @@ CACHED_RULE_BYTES = 32 * 1024 * 1024
 MOST_GUESSERS = 10_000
 """Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
 
+MOST_WINDOWS = 100_000
+"""Rate-limit counters of keys and of guessing addresses in the memory of a process; ended ones go first, then those
+that end first."""
+
+MOST_FAULT_COUNTS = 100_000
+"""Counts of fault rules of all teams in the memory of a process; the team whose rules acted longest ago loses its
+counts first."""
+
 GUESS_QUEUE_SECONDS = 5.0
 """Seconds that a secret waits for its turn, while others of the same address are tested against guessing."""
 

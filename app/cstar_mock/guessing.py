@@ -12,6 +12,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 WINDOW = 60
 """Seconds in which refusals are counted together."""
+
+_LONGEST_ADDRESS = 64
+"""Characters of an IPv6 address with its zone."""
 
 
 class GuessLimiter:
@@ -136,14 +140,22 @@ async def _acquire(lock: asyncio.Lock) -> None:
 
 
 def network(client: tuple[str, int] | None) -> str:
-    """Return what counts as one address: of IPv6 the first 64 bits, as one customer has all the others."""
+    """Return what counts as one address: of IPv6 the first 64 bits, as one customer has all the others.
+
+    Clients without an IP address, such as those of a Unix socket or of a proxy that names them otherwise, are one.
+    """
     host = client[0] if client else ""
-    if ":" not in host:
-        return host
+    return _network(host) if len(host) <= _LONGEST_ADDRESS else ""
+
+
+@lru_cache(maxsize=1024)
+def _network(host: str) -> str:
     try:
-        address = ipaddress.IPv6Address(host.partition("%")[0])
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return host
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

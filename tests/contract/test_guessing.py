@@ -130,7 +130,12 @@ def test_control_tokens_can_not_be_guessed_either(api: Api) -> None:
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("no:address", "no:address"),
+        ("192.0.2.1:4711", ""),
+        ("no:address", ""),
+        ("unknown", ""),
+        ("_hidden" * 1_000, ""),
+        ("1" * 5_000, ""),
+        ("fe80::1%" + "x" * 5_000, ""),
     ],
 )
 def test_one_customer_is_one_address(host: str, expected: str) -> None:

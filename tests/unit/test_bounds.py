@@ -15,8 +15,9 @@ from cstar_mock.api.remembered import Answer, Asked, Remembered
 from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.faults import FaultRule, from_store
+from cstar_mock.faults import ActiveRule, FaultRule, from_store
 from cstar_mock.security import Caller, KeyRing
+from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
 
 NOW = 1_765_377_000_000_000
 
@@ -156,3 +157,45 @@ def test_parsed_fault_rules_take_no_more_memory_than_is_counted(body: str) -> No
 
 def test_the_largest_rule_set_fits_the_caches() -> None:
     assert min(bounds.CACHED_RULE_BYTES, bounds.CACHED_CALLER_BYTES) > 40 * bounds.FAULT_RULES_BYTES
+
+
+def test_rate_limit_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of guessing addresses last a minute, and go before those of keys."""
+    monkeypatch.setattr(bounds, "MOST_WINDOWS", 100)
+    windows = MemoryWindows()
+    storage: Any = windows._strategy.storage  # noqa: SLF001
+
+    async def hit() -> None:
+        for number in range(50):
+            await windows.hit(f"key_{number}", 10, 3600)
+        for number in range(1_000):
+            assert (await windows.hit(f"address {number}", 10, 60)).remaining == 9
+            assert len(storage._windows) <= 100  # noqa: SLF001
+        for number in range(50):
+            assert (await windows.hit(f"key_{number}", 10, 3600)).remaining == 8
+
+    asyncio.run(hit())
+
+
+def test_counts_of_fault_rules_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where rules and teams are gone: another process may have removed them."""
+    monkeypatch.setattr(bounds, "MOST_FAULT_COUNTS", 100)
+    counts = MemoryFaultCounts()
+    rule = FaultRule(status=500)
+
+    async def take() -> None:
+        for team in range(50):
+            for number in range(10):
+                assert await counts.take(f"team_{team}", [ActiveRule(f"rule_{number}", rule)])
+            assert await counts.take("busy", [ActiveRule("rule", rule)])
+        assert (await counts.counts("busy"))["rule"] == (50, 50)
+        assert [len(await counts.counts(f"team_{team}")) for team in (39, 40, 41, 42, 49)] == [0, 0, 10, 10, 10]
+        await counts.forget("team_49", "rule_0")
+        await counts.forget("team_49", "rule_0")
+        await counts.forget("team_49")
+        await counts.forget("team_49")
+        for number in range(1_000):
+            assert await counts.take("changing", [ActiveRule(f"rule_{number}", rule)])
+        assert sum(map(len, counts._counts.values())) == counts._total <= 100  # noqa: SLF001
+
+    asyncio.run(take())

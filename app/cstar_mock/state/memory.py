@@ -37,8 +37,8 @@ class _NamedLimit(RateLimitItemPerSecond):
 class WindowStorage(Storage):
     """Counters in memory, on a clock of whole seconds that can be advanced.
 
-    A window has ended, too, if real time has gone back behind its beginning. Ended windows are dropped now and then, so
-    that memory follows the number of counters in use.
+    A window has ended, too, if real time has gone back behind its beginning. Ended windows are dropped now and then and
+    when there are `MOST_WINDOWS`. If none has ended then, those that end first are dropped.
     """
 
     STORAGE_SCHEME = ["cstar-mock-memory"]  # noqa: RUF012  (limits' own signature)
@@ -63,13 +63,13 @@ class WindowStorage(Storage):
     def incr(self, key: str, expiry: int, amount: int = 1, **_elastic: bool) -> int:
         """Count, in a new window if the last one has ended; limits before 5.0 also passes `elastic_expiry=False`."""
         real, now = self.real, self.real + self.advanced
+        self._until_purge -= 1
+        if self._until_purge <= 0 or (len(self._windows) >= bounds.MOST_WINDOWS and key not in self._windows):
+            self._purge()
         count, begin, end = self._windows.get(key, _ENDED)
         if end <= now or real < begin:
             count, begin, end = 0, real, now + expiry
         self._windows[key] = (count + amount, begin, end)
-        self._until_purge -= 1
-        if not self._until_purge:
-            self._purge()
         return count + amount
 
     def get(self, key: str) -> int:
@@ -112,6 +112,10 @@ class WindowStorage(Storage):
         self._until_purge = _PURGE_EVERY
         now = int(time.time())
         self._windows = {key: window for key, window in self._windows.items() if window[1] <= now < window[2]}
+        if len(self._windows) >= bounds.MOST_WINDOWS:
+            # Many at once: to look for each one alone would keep all requests waiting.
+            by_end = sorted(self._windows.items(), key=lambda item: item[1][2])
+            self._windows = dict(by_end[len(by_end) // 8 + 1 :])
 
 
 class MemoryWindows:
@@ -148,20 +152,21 @@ class MemoryWindows:
 
 
 class MemoryFaultCounts:
-    """Counts by team and rule."""
+    """Counts by team and rule; the team whose rules acted longest ago is the first one."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, tuple[int, int]]] = {}
+        self._counts: OrderedDict[str, dict[str, tuple[int, int]]] = OrderedDict()
+        self._total = 0
 
     async def take(self, team_id: str, candidates: Sequence[ActiveRule]) -> Taken | None:
         """Let the first rule that is not spent decide about one more request; None if all are spent."""
-        counts = self._counts.setdefault(team_id, {})
+        counts = await self.counts(team_id)
         for active in candidates:
             seen, failed = counts.get(active.id, (0, 0))
             most = active.rule.fail_request_count
             if most is None or failed < most:
                 this_one = fails(active.rule, seen)
-                counts[active.id] = seen + 1, failed + this_one
+                self._put(team_id, active.id, (seen + 1, failed + this_one))
                 return Taken(active, seen, this_one)
         return None
 
@@ -172,9 +177,18 @@ class MemoryFaultCounts:
     async def forget(self, team_id: str, rule_id: str | None = None) -> None:
         """Forget the counts of a team's rules, or of one of them."""
         if rule_id is None:
-            self._counts.pop(team_id, None)
-        else:
-            self._counts.get(team_id, {}).pop(rule_id, None)
+            self._total -= len(self._counts.pop(team_id, ()))
+        elif self._counts.get(team_id, {}).pop(rule_id, None) is not None:
+            self._total -= 1
+
+    def _put(self, team_id: str, rule_id: str, counts: tuple[int, int]) -> None:
+        if rule_id not in self._counts.get(team_id, ()):
+            while self._total >= bounds.MOST_FAULT_COUNTS:
+                _, dropped = self._counts.popitem(last=False)
+                self._total -= len(dropped)
+            self._total += 1
+        self._counts.setdefault(team_id, {})[rule_id] = counts
+        self._counts.move_to_end(team_id)
 
 
 class _Ring:
