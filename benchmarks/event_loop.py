@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from _common import cstar_mock, table, write
+from _common import cstar_mock, load, table, write
 
 
 def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
@@ -25,10 +25,10 @@ def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
     figures = {"total": rows, "open": rows // 2, "resolved": rows // 2}
     overview = {"tickets": figures, "customers": {"total": rows}}
     yield "PUT answers, overview", "PUT", f"/teams/{team}/answers", {"overview": overview}
-    yield "GET explain/overview", "GET", f"/teams/{team}/explain/overview?period=year", None
+    yield "GET explain/overview", "GET", f"/teams/{team}/explain/overview?period=year&limit=10000", None
     agents = [{"name": "A", "ticketsResolved": 9} for _ in range(rows // 10)]
     yield "PUT answers, agents", "PUT", f"/teams/{team}/answers", {"agents": agents}
-    yield "GET explain/agents", "GET", f"/teams/{team}/explain/agents", None
+    yield "GET explain/agents", "GET", f"/teams/{team}/explain/agents?limit=10000", None
     customers = [{"id": f"c{n}"} for n in range(rows // 10)]
     yield "POST customers", "POST", f"/teams/{team}/customers?environment=live", customers
     tickets = [{"customerId": f"c{n}", "createdAt": "-1d"} for n in range(rows // 10)]
@@ -36,6 +36,10 @@ def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
     yield "GET tickets", "GET", f"/teams/{team}/tickets?limit=1000&environment=live", None
     rules = [{"status": 500, "body": [0] * 1_100} for _ in range(100)]
     yield "PUT faults", "PUT", f"/teams/{team}/faults", rules
+    yield "GET faults", "GET", f"/teams/{team}/faults", None
+    yield "GET requests", "GET", f"/teams/{team}/requests?limit=100000", None
+    yield "POST requests/find", "POST", f"/teams/{team}/requests/find?limit=100000", {"query": "period=week"}
+    yield "POST requests/count", "POST", f"/teams/{team}/requests/count", {"query": "period=week"}
     yield "POST reset of everything", "POST", "/reset", None
     yield "DELETE teams", "DELETE", "/teams/recipe", None
 
@@ -84,15 +88,27 @@ def _send(url: str, method: str, path: str, body: Any) -> tuple[int, float]:
     return status, time.perf_counter() - began
 
 
+def _create_team(url: str, slug: str) -> str:
+    """Create a team without limits, and return a secret key of it."""
+    team = {"slug": slug, "rateLimits": {"enabled": False}}
+    request = urllib.request.Request(  # noqa: S310  (our own server)
+        f"{url}/__admin/teams", json.dumps(team).encode(), {"Content-Type": "application/json"}
+    )
+    with _DIRECT.open(request) as response:
+        return str(json.load(response)["keys"]["sk_test"])
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="rows in the largest request")
     arguments = parser.parse_args()
     measured = {}
-    with tempfile.TemporaryDirectory() as folder, cstar_mock(Path(folder)) as ready:
+    options = ("--journal-size", str(arguments.rows))
+    with tempfile.TemporaryDirectory() as folder, cstar_mock(Path(folder), *options) as ready:
         url = ready["url"]
-        _send(url, "POST", "/teams", {"slug": "bench"})
+        key = _create_team(url, "bench")
+        load(url, "/api/v1/auth/whoami?period=week", seconds=arguments.rows / 5_000, key=key)
         for name, method, path, body in requests(arguments.rows, "bench"):
             with _Pinger(url) as pinger:
                 status, seconds = _send(url, method, path, body)

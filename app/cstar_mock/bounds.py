@@ -134,6 +134,15 @@ MOST_AGENTS = 10_000
 MOST_FIGURE = 100_000
 """The largest figure that rows are constructed for: all of them are in memory at once."""
 
+MOST_EXPLAINED_IDS = 10_000
+"""Ids of rows in the explanation of a figure."""
+
+MOST_EXPLAINED_AGENTS = 1_000
+"""Agents in an explanation."""
+
+MOST_EXPLAINED_AGENT_IDS = 100_000
+"""Ids of rows in an explanation of several agents; the first agent is always listed."""
+
 LARGEST_INTEGER = 2**53
 """The largest whole number in a count that has no smaller bound; JavaScript has no larger exact ones."""
 

@@ -1,12 +1,12 @@
 """Where the figures come from."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from cstar_mock import clock, teams
+from cstar_mock import bounds, clock, teams
 from cstar_mock.api.analytics import explain, periods
 from cstar_mock.api.analytics.explain import Explanation
 from cstar_mock.api.analytics.periods import Period
@@ -16,6 +16,9 @@ from cstar_mock.control.problems import described
 from cstar_mock.models import Environment, Scope
 
 router = APIRouter(tags=["Explain"], route_class=ControlRoute)
+
+Limit = Annotated[int, Query(ge=1, le=bounds.MOST_EXPLAINED_IDS, description="The most ids of each figure.")]
+Offset = Annotated[int, Query(ge=0, le=10**9, description="Agents to leave out, in the order of the agents endpoint.")]
 
 
 class ExplainedFigure(Answer):
@@ -27,8 +30,11 @@ class ExplainedFigure(Answer):
     source: str = Field(description="Who says so: documented, from cStar's site, or ours.")
     sql: str
     parameters: dict[str, str | int] = Field(description="Instants are microseconds since 1970.")
-    ids: list[str] = Field(description="As many as the figure says, or those whose values have it as their mean.")
-    values: list[float] | None = Field(description="For a mean: what is averaged.")
+    total: int = Field(
+        description="The number of rows: as many as the figure says, or those whose values have it as their mean."
+    )
+    ids: list[str] = Field(description="The ids of the first rows, at most `limit`.")
+    values: list[float] | None = Field(description="For a mean: what is averaged, for each of the ids.")
 
 
 class ExplainedOverview(Answer):
@@ -49,10 +55,11 @@ class ExplainedAgent(Answer):
 
 
 class ExplainedAgents(Answer):
-    """Every figure of every agent."""
+    """Every figure of the agents, in the order of the agents endpoint."""
 
     environment: Environment
     until: str = Field(description="The team's now.")
+    total: int = Field(description="The number of all agents; `offset` leads to those that are not listed.")
     agents: list[ExplainedAgent]
 
 
@@ -63,11 +70,15 @@ class ExplainedAgents(Answer):
     responses=described(HTTPStatus.NOT_FOUND),
 )
 async def explain_overview(
-    owned: Owned, team: TeamName, period: Period = periods.DEFAULT, environment: InEnvironment = Environment.TEST
+    owned: Owned,
+    team: TeamName,
+    period: Period = periods.DEFAULT,
+    environment: InEnvironment = Environment.TEST,
+    limit: Limit = 1000,
 ) -> Response:
     """Explain every figure of the overview of a period."""
     mean_of_nothing = owned.settings.mean_of_nothing
-    return _json(await owned.database.read_snapshot(_overview, team, period, environment, mean_of_nothing))
+    return _json(await owned.database.read_snapshot(_overview, team, period, environment, limit, mean_of_nothing))
 
 
 @router.get(
@@ -76,25 +87,32 @@ async def explain_overview(
     response_model=ExplainedAgents,
     responses=described(HTTPStatus.NOT_FOUND),
 )
-async def explain_agents(owned: Owned, team: TeamName, environment: InEnvironment = Environment.TEST) -> Response:
-    """Explain every figure of every agent."""
-    return _json(await owned.database.read_snapshot(_agents, team, environment, owned.settings.mean_of_nothing))
+async def explain_agents(
+    owned: Owned,
+    team: TeamName,
+    environment: InEnvironment = Environment.TEST,
+    limit: Limit = 1000,
+    offset: Offset = 0,
+) -> Response:
+    """Explain every figure of the agents."""
+    mean_of_nothing = owned.settings.mean_of_nothing
+    return _json(await owned.database.read_snapshot(_agents, team, environment, limit, offset, mean_of_nothing))
 
 
 def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-# There may be hundreds of thousands of ids: the answer is written where the rows are read, not on the event loop.
+# There may be a hundred thousand ids: the answer is written where the rows are read, not on the event loop.
 
 
 def _overview(
-    connection: Any, team: str, period: Period, environment: Environment, mean_of_nothing: float | None
+    connection: Any, team: str, period: Period, environment: Environment, limit: int, mean_of_nothing: float | None
 ) -> bytes:
     state = teams.get(connection, team)
     window = periods.window(period, state.clock.now())
     scope = Scope(state.id, environment.value)
-    explained = explain.explain_overview(connection, scope, period, window.end, mean_of_nothing)
+    explained = explain.explain_overview(connection, scope, period, window.end, limit, mean_of_nothing)
     answer = ExplainedOverview(
         environment=environment,
         period=period,
@@ -105,13 +123,17 @@ def _overview(
     return answer.model_dump_json(by_alias=True).encode()
 
 
-def _agents(connection: Any, team: str, environment: Environment, mean_of_nothing: float | None) -> bytes:
+def _agents(
+    connection: Any, team: str, environment: Environment, limit: int, offset: int, mean_of_nothing: float | None
+) -> bytes:
     state = teams.get(connection, team)
     now = state.clock.now()
-    explained = explain.explain_agents(connection, Scope(state.id, environment.value), now, mean_of_nothing)
+    scope = Scope(state.id, environment.value)
+    explained, total = explain.explain_agents(connection, scope, now, limit, offset, mean_of_nothing)
     answer = ExplainedAgents(
         environment=environment,
         until=clock.iso_exact(now),
+        total=total,
         agents=[
             ExplainedAgent(user_id=member, figures=[_shown(explanation) for explanation in figures])
             for member, figures in explained.items()

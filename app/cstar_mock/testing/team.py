@@ -142,10 +142,24 @@ class Team:
         period: Period | None = None,
         *,
         environment: Environment | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
     ) -> Any:
-        """Return where each figure comes from: its definition, its SQL, the ids of its rows."""
+        """Return where each figure comes from: its definition, its SQL, the ids of its rows.
+
+        Args:
+            endpoint: whose figures.
+            period: of the overview, by default a week.
+            environment: which environment, by default the team's.
+            limit: the most ids of each figure, from 1 to 10,000, by default 1,000; `total` says how many there are.
+            offset: agents to leave out, by default 0.
+
+        Raises:
+            Refused: a limit or an offset is not allowed.
+            ValueError: there is no such environment.
+        """
         path, where = f"/teams/{self.team_id}/explain/{endpoint}", self._environment(environment)
-        return self._control.call("GET", path, environment=where, period=period)
+        return self._control.call("GET", path, environment=where, period=period, limit=limit, offset=offset)
 
     def reset(self) -> None:
         """Go back to what the team was created from: rows, clock, limits, faults, keys, counters, journal."""

@@ -1,11 +1,15 @@
 """Where a figure comes from: its definition, the SQL that selects its rows, and their ids."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, bindparam, func, select
 from sqlalchemy.engine.default import DefaultDialect
 
+from cstar_mock import bounds
 from cstar_mock.api.analytics import metrics, periods, service
 from cstar_mock.api.analytics.metrics import Metric
 from cstar_mock.api.analytics.periods import Period, Window
@@ -15,6 +19,8 @@ from cstar_mock.models import CsatResponse, Scope, Ticket, in_scope
 # The same words whichever the engine, with parameters by name: a driver's own way to write them runs nowhere else.
 _PLAIN = DefaultDialect(paramstyle="named")
 _MEMBER: ColumnElement[str] = bindparam("member_id", type_=String)
+_MEMBERS: ColumnElement[str] = bindparam("member_ids", type_=String, expanding=True)
+_LIMIT: ColumnElement[int] = bindparam("most_ids", type_=BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,9 @@ class Explanation:
         source: `doc`, `site` or `ours`.
         sql: the statement that selects the rows that count; `:name` is a parameter, on every engine.
         parameters: the statement's parameters.
-        ids: the ids of those rows: there are as many as the figure says, or the figure is the mean of `values`.
-        values: for a mean, what is averaged, in the unit of the figure, in the order of the ids.
+        total: how many rows count: as many as the figure says, or those whose values have it as their mean.
+        ids: the ids of the first of those rows, in the order of the ids.
+        values: for a mean, what is averaged, in the unit of the figure, for each of the ids.
     """
 
     figure: str
@@ -38,14 +45,15 @@ class Explanation:
     source: str
     sql: str
     parameters: dict[str, Any]
+    total: int
     ids: list[str]
     values: list[float] | None = None
 
 
 def explain_overview(
-    connection: Connection, scope: Scope, period: Period, now: Instant, empty_mean: float | None = None
+    connection: Connection, scope: Scope, period: Period, now: Instant, limit: int, empty_mean: float | None = None
 ) -> list[Explanation]:
-    """Explain every figure of the overview."""
+    """Explain every figure of the overview, with at most `limit` ids each."""
     given = service.overview(connection, scope, period, now, empty_mean)
     window = periods.window(period, now)
     csat = metrics.CSAT_RESPONSES
@@ -63,36 +71,67 @@ def explain_overview(
         (metrics.CSAT_AVERAGE, given.csat.average, _rows(csat, CsatResponse.id, CsatResponse.score)),
         (csat, given.csat.totalResponses, _rows(csat)),
     ]
+    parameters = _parameters(scope, window)
     return [
-        _explanation(connection, metric, value, statement, _sql(statement), _parameters(scope, window))
+        _explanation(
+            metric,
+            value,
+            _sql(statement),
+            parameters,
+            connection.scalar(_count_of(statement), parameters) or 0,
+            connection.execute(statement.limit(_LIMIT), parameters | {"most_ids": limit}).all(),
+        )
         for metric, value, statement in explained
     ]
 
 
 def explain_agents(
-    connection: Connection, scope: Scope, now: Instant, empty_mean: float | None = None
-) -> dict[str, list[Explanation]]:
-    """Explain every figure of every agent, by the member's id."""
-    explained = {}
-    # Once for all agents: to write a statement takes longer than to execute it.
-    sqls = [_sql(statement) for statement in (_RESOLVED_BY, _ANSWERED_BY, _SCORED_OF)]
-    for agent in service.agents(connection, scope, now, empty_mean):
-        parameters = {
-            "team_id": scope.team_id,
-            "environment": scope.environment,
-            "now": now,
-            "member_id": agent.userId,
-        }
-        figures = (
-            (metrics.AGENT_RESOLVED, agent.ticketsResolved, _RESOLVED_BY),
-            (metrics.AGENT_ANSWERED, agent.avgResponseTime, _ANSWERED_BY),
-            (metrics.AGENT_RESPONSES, agent.csatAverage, _SCORED_OF),
-        )
-        explained[agent.userId] = [
-            _explanation(connection, metric, value, statement, sql, parameters)
-            for (metric, value, statement), sql in zip(figures, sqls, strict=True)
+    connection: Connection, scope: Scope, now: Instant, limit: int, offset: int = 0, empty_mean: float | None = None
+) -> tuple[dict[str, list[Explanation]], int]:
+    """Explain every figure of some agents, with at most `limit` ids each.
+
+    Returns:
+        The explanations by the member's id, for as many agents after the first `offset` as the bounds allow; and how
+        many agents there are.
+    """
+    agents = service.agents(connection, scope, now, empty_mean)
+    parameters = {"team_id": scope.team_id, "environment": scope.environment, "now": now}
+    page = agents[offset : offset + bounds.MOST_EXPLAINED_AGENTS]
+    # A statement for all agents, not one for each: an engine may read all rows of the team for each statement.
+    whose = parameters | {"member_ids": [agent.userId for agent in page]}
+    totals: list[dict[Any, int]] = [
+        {row[0]: row[1] for row in connection.execute(figure.totals, whose)} for figure in _AGENT_FIGURES
+    ]
+    page = page[: _fitting([sum(min(total.get(agent.userId, 0), limit) for total in totals) for agent in page])]
+    whose = parameters | {"member_ids": [agent.userId for agent in page], "most_ids": limit}
+    rows = [_by_member(connection.execute(figure.first_rows, whose).all()) for figure in _AGENT_FIGURES]
+    explained = {
+        agent.userId: [
+            _explanation(
+                figure.metric,
+                getattr(agent, figure.metric.name),
+                figure.sql,
+                parameters | {"member_id": agent.userId},
+                total.get(agent.userId, 0),
+                theirs.get(agent.userId, []),
+            )
+            for figure, total, theirs in zip(_AGENT_FIGURES, totals, rows, strict=True)
         ]
-    return explained
+        for agent in page
+    }
+    return explained, len(agents)
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """Return how many agents with these numbers of ids fit in an answer: at least one."""
+    return max(1, sum(size <= bounds.MOST_EXPLAINED_AGENT_IDS for size in accumulate(sizes)))
+
+
+def _by_member(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for member_id, *row in rows:
+        found[member_id].append(row)
+    return found
 
 
 def _rows(metric: Metric, *columns: Any) -> Select[Any]:
@@ -101,14 +140,49 @@ def _rows(metric: Metric, *columns: Any) -> Select[Any]:
     return select(*selected).where(in_scope(metric.rows), metric.condition).order_by(selected[0])
 
 
-_RESOLVED_BY = _rows(metrics.AGENT_RESOLVED).where(Ticket.assignee_id == _MEMBER)
-_ANSWERED_BY = _rows(
-    metrics.AGENT_ANSWERED, Ticket.id, (Ticket.first_response_at - Ticket.created_at).label("waited")
-).where(Ticket.assignee_id == _MEMBER)
-_SCORED_OF = (
-    _rows(metrics.AGENT_RESPONSES, CsatResponse.id, CsatResponse.score)
-    .join(Ticket, metrics.TICKET_OF_RESPONSE)
-    .where(Ticket.assignee_id == _MEMBER)
+def _sql(statement: Select[Any]) -> str:
+    return str(statement.compile(dialect=_PLAIN))
+
+
+def _count_of(statement: Select[Any]) -> Select[Any]:
+    return select(func.count()).select_from(statement.order_by(None).subquery())
+
+
+class _AgentFigure:
+    """The statements of a figure of agents.
+
+    Attributes:
+        sql: selects the rows of one member; it is shown.
+        totals: counts the rows of each of several members.
+        first_rows: selects the first rows of each of several members.
+    """
+
+    def __init__(self, metric: Metric, rows: Select[Any]) -> None:
+        self.metric = metric
+        self.sql = _sql(rows.where(Ticket.assignee_id == _MEMBER))
+        theirs = rows.order_by(None).where(Ticket.assignee_id.in_(_MEMBERS))
+        self.totals = theirs.with_only_columns(Ticket.assignee_id, func.count(), maintain_column_froms=True).group_by(
+            Ticket.assignee_id
+        )
+        id_, *values = rows.selected_columns
+        place = func.row_number().over(partition_by=Ticket.assignee_id, order_by=id_).label("place")
+        ranked = theirs.with_only_columns(
+            Ticket.assignee_id, id_, *values, place, maintain_column_froms=True
+        ).subquery()
+        shown = [column for column in ranked.c if column.name != "place"]
+        self.first_rows = select(*shown).where(ranked.c.place <= _LIMIT).order_by(*shown[:2])
+
+
+_AGENT_FIGURES = (
+    _AgentFigure(metrics.AGENT_RESOLVED, _rows(metrics.AGENT_RESOLVED)),
+    _AgentFigure(
+        metrics.AGENT_ANSWERED,
+        _rows(metrics.AGENT_ANSWERED, Ticket.id, (Ticket.first_response_at - Ticket.created_at).label("waited")),
+    ),
+    _AgentFigure(
+        metrics.AGENT_RESPONSES,
+        _rows(metrics.AGENT_RESPONSES, CsatResponse.id, CsatResponse.score).join(Ticket, metrics.TICKET_OF_RESPONSE),
+    ),
 )
 
 
@@ -116,20 +190,16 @@ def _parameters(scope: Scope, window: Window) -> dict[str, Any]:
     return {"team_id": scope.team_id, "environment": scope.environment, "start": window.start, "now": window.end}
 
 
-def _sql(statement: Select[Any]) -> str:
-    return str(statement.compile(dialect=_PLAIN))
-
-
 def _explanation(
-    connection: Connection,
     metric: Metric,
     value: float | None,
-    statement: Select[Any],
     sql: str,
     parameters: dict[str, Any],
+    total: int,
+    rows: Sequence[Any],
 ) -> Explanation:
-    rows = connection.execute(statement, parameters).all()
     unit = MINUTE if metric is metrics.AGENT_ANSWERED else 1
+    is_mean = metric in (metrics.CSAT_AVERAGE, metrics.AGENT_ANSWERED, metrics.AGENT_RESPONSES)
     return Explanation(
         figure=metric.name,
         value=value,
@@ -137,6 +207,7 @@ def _explanation(
         source=metric.source,
         sql=sql,
         parameters={name: given for name, given in parameters.items() if name in sql},
+        total=total,
         ids=[row[0] for row in rows],
-        values=[row[1] / unit for row in rows] if len(statement.selected_columns) > 1 else None,
+        values=[row[1] / unit for row in rows] if is_mean else None,
     )
