@@ -1,10 +1,13 @@
 """The public surface: three names, which cost nothing until they are used."""
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
+from starlette.testclient import TestClient
 
 import cstar_mock
 from cstar_mock import application, settings
@@ -44,3 +47,14 @@ def test_importing_the_package_or_its_command_line_imports_nothing_slow(statemen
 def test_using_a_public_name_imports_what_it_needs() -> None:
     """Without this, the test above could pass because it can't see imports at all."""
     assert {"fastapi", "sqlalchemy"} <= modules_after("from cstar_mock import create_app")
+
+
+def test_an_application_that_is_no_longer_used_is_freed() -> None:
+    """A test suite may make thousands. FastAPI keeps the functions of routes: none may hold its application."""
+    app = cstar_mock.create_app()
+    with TestClient(app, "http://127.0.0.1") as client:
+        assert client.get("/__admin/docs").status_code == 200
+    freed = [weakref.ref(app), weakref.ref(app.state.services.database)]
+    del app, client
+    gc.collect()
+    assert [reference() for reference in freed] == [None, None]

@@ -83,6 +83,12 @@ async def version() -> Version:
     return Version(version=VERSION)
 
 
+@router.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """Show the OpenAPI document in Swagger UI."""
+    return swagger_ui(f"{request.scope['root_path']}/openapi.json", request.app.title)
+
+
 _ROUTERS = (
     router,
     teams.router,
@@ -141,11 +147,6 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
     for part in _ROUTERS:
         app.include_router(part)
     app.state.methods_of = _methods_of
-
-    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
-    async def docs(request: Request) -> HTMLResponse:
-        return swagger_ui(f"{request.scope['root_path']}/openapi.json", app.title)
-
     app.openapi = lambda: _openapi(app, token)  # type: ignore[method-assign]  # FastAPI's documented way
     return Guard(app, token, guesses)
 
