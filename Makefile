@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 27827
 WORKERS ?= 2
+TESTS := $(sort $(dir $(wildcard tests/*/test_*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help environment setup run test test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
@@ -34,11 +35,14 @@ $(VENV)/.synced: pyproject.toml uv.lock
 run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: make run PORT=8000)
 	$(BIN)/cstar-mock serve --port $(PORT)
 
-# The tests start hundreds of processes; where Python is told not to write bytecode, each would compile everything anew.
+# The tests start hundreds of processes: without bytecode, each of them would compile what it imports.
+test test-thorough: export PYTHONDONTWRITEBYTECODE =
+
+# Random tests run what the others run, many times: with coverage, they would take twice as long and show nothing more.
 test: setup  ## run the whole test suite with its coverage gate
-	$(BIN)/python -m compileall -q app
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(filter-out tests/properties/,$(TESTS))
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/properties
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

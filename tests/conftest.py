@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,22 @@ def database(engines: Engines) -> Iterator[Database]:
         yield database
 
 
+def open_api(stack: ExitStack, engines: Engines, *datasets: str | dict[str, Any], **settings: Any) -> Api:
+    """Make an application that serves data sets, given by their names or contents, until the stack is closed."""
+    place = stack.enter_context(engines.place())
+    database = stack.enter_context(closing(Database(place.url)))
+    database.prepare()
+    teams = []
+    for dataset in datasets:
+        content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)
+        teams += database.write_now(load, content)
+    app = create_app(Settings(**{**place.settings, **settings}), database)
+    client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+    # The lifespan keeps connections to Valkey, and the client one loop, instead of one for each request.
+    stack.enter_context(client)
+    return Api(client, database, teams)
+
+
 @pytest.fixture
 def make_api(engines: Engines) -> Iterator[MakeApi]:
     """Make applications: `make_api("documented", {…}, rate_limits=False)` from names or contents of data sets.
@@ -132,22 +149,7 @@ def make_api(engines: Engines) -> Iterator[MakeApi]:
     Each has a place of its own.
     """
     with ExitStack() as stack:
-
-        def make(*datasets: str | dict[str, Any], **settings: Any) -> Api:
-            place = stack.enter_context(engines.place())
-            database = stack.enter_context(closing(Database(place.url)))
-            database.prepare()
-            teams = []
-            for dataset in datasets:
-                content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)
-                teams += database.write_now(load, content)
-            app = create_app(Settings(**{**place.settings, **settings}), database)
-            client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
-            # The lifespan keeps connections to Valkey, and the client one loop, instead of one for each request.
-            stack.enter_context(client)
-            return Api(client, database, teams)
-
-        yield make
+        yield partial(open_api, stack, engines)
 
 
 @pytest.fixture
@@ -240,10 +242,20 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def coverage_of_processes() -> Iterator[str | None]:
+    """Let processes that tests start run as users have them, without coverage, which takes a third of a start."""
+    with pytest.MonkeyPatch.context() as patch:
+        configuration = os.environ.get("COVERAGE_PROCESS_CONFIG")
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield configuration
+
+
 @pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what the test starts run as users have it, without coverage: under load, that takes most of the time."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+def traced(coverage_of_processes: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the coverage of the processes that a test starts."""
+    if coverage_of_processes is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", coverage_of_processes)
 
 
 @pytest.fixture(scope="session")

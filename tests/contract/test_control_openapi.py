@@ -122,7 +122,6 @@ def test_a_whole_number_may_be_written_with_a_point(make_api: MakeApi) -> None:
     assert shown["faults"][0]["rule"] == {"status": 500, "succeedFirst": 1, "failRequestCount": 2}
 
 
-@pytest.mark.usefixtures("untraced")
 def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
     """Must-show line 9: all checks on, none excluded, against a real server with a team."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)

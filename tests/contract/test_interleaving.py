@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx2
-import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 from tests.conftest import running
@@ -202,7 +201,6 @@ def test_no_control_operation_fails_on_postgresql_whatever_comes_between(shared_
     assert [line for line in errors if not any(expected in line for expected in EXPECTED_ERRORS)] == []
 
 
-@pytest.mark.usefixtures("untraced")
 def test_no_control_operation_fails_on_a_sqlite_file_with_two_workers(tmp_path: Path, valkey: str) -> None:
     """A writer that waits longer than five seconds for the one lock is told so."""
     url = f"sqlite:///{tmp_path / 'rows.db'}"

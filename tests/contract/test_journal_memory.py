@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
-import pytest
 from tests.conftest import running
 
 ENTRIES = 200
@@ -19,7 +18,6 @@ def resident(pid: int) -> int:
     return int(line.split()[1])
 
 
-@pytest.mark.usefixtures("untraced")
 def test_after_thousands_of_requests_the_journal_and_the_process_are_as_small_as_before(tmp_path: Path) -> None:
     options = ("--journal-size", str(ENTRIES), "--no-rate-limits", "--log-level", "warning")
     with running(tmp_path, *options) as server, httpx2.Client(base_url=server.url) as client:

@@ -13,12 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-import pytest
 from tests.conftest import COMMAND
 
 from cstar_mock import bounds
-
-pytestmark = pytest.mark.usefixtures("untraced")
 
 REQUESTS = int(os.environ.get("LOG_REQUESTS", "3000"))
 """Requests while nothing of the log can be written: enough to fill a pipe and the buffer."""

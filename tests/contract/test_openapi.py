@@ -144,7 +144,6 @@ def test_a_generated_client_gets_typed_results(server: Server, tmp_path: Path, m
         assert refused.error.message == "Invalid or expired API key"
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("key", ["sk_live_your_key", None])
 def test_schemathesis_finds_nothing(server: Server, key: str | None, tmp_path: Path) -> None:
     """All checks on: once with a valid secret key, once without any."""

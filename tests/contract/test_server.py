@@ -33,6 +33,7 @@ KEY = "sk_live_your_key"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 ENDING = [signal.SIGTERM, signal.SIGINT]
 MOST_SECONDS = 5.0
+pytestmark = pytest.mark.usefixtures("traced")
 
 
 def run(*arguments: str) -> None:

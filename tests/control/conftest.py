@@ -1,11 +1,14 @@
 """A test's hold on the control API, in this process."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import pytest
-from tests.conftest import Api, MakeApi
+from tests.conftest import NOW, Api, MakeApi, open_api
+from tests.engines import Embedded, Engines, Shared
 
 ADMIN = "/__admin"
 
@@ -97,7 +100,27 @@ def control(make_api: MakeApi) -> Control:
     return Control(make_api())
 
 
+@pytest.fixture(scope="session")
+def embedded_control() -> Iterator[Control]:
+    """The control API of an application on SQLite that the tests' teams share."""
+    with ExitStack() as stack:
+        yield Control(open_api(stack, Embedded()))
+
+
+@pytest.fixture(scope="session")
+def shared_control(shared_engines: Shared) -> Iterator[Control]:
+    """The control API of an application on PostgreSQL and Valkey that the tests' teams share."""
+    with ExitStack() as stack:
+        yield Control(open_api(stack, shared_engines))
+
+
 @pytest.fixture
-def team(control: Control) -> Team:
-    """A team without rows, its clock frozen at the documented instant."""
-    return control.team(clock="2025-12-10T14:30:00Z")
+def team(request: pytest.FixtureRequest, engines: Engines) -> Iterator[Team]:
+    """A team without rows, its clock frozen at the documented instant.
+
+    Its application is not the test's own, as to make one takes longer than most tests: no team sees another one.
+    """
+    control: Control = request.getfixturevalue("embedded_control" if engines.embedded else "shared_control")
+    team = control.team(clock=NOW)
+    yield team
+    control.send("DELETE", f"/teams/{team.id}")

@@ -9,7 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import pytest
 from tests.plugin.conftest import EXEC, PYTEST, environment
 
 TESTS = 240
@@ -65,7 +64,6 @@ def run_all(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.usefixtures("untraced")
 def test_hundreds_of_tests_at_once_do_not_touch_each_other(tmp_path: Path) -> None:
     done = run_all(tmp_path)
     assert (done.returncode, f"{TESTS} passed" in done.stdout) == (0, True), done.stdout + done.stderr

@@ -42,7 +42,6 @@ def test_the_supervisor_of_workers(tmp_path: Path, valkey: str, monkeypatch: pyt
         assert server.stop() == 0
 
 
-@pytest.mark.usefixtures("untraced")
 def test_the_health_check_of_the_image(server: Server, run: Run) -> None:
     (command,) = re.findall(r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     python, *arguments = json.loads(command.replace("http://127.0.0.1:27827", server.url))

@@ -5,12 +5,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import pytest
 from tests.conftest import ROOT
 from tests.plugin.conftest import Run
 
 
-@pytest.mark.usefixtures("untraced")
 def test_ten_thousand_requests_stay_within_bounds(run: Run, tmp_path: Path) -> None:
     for name in ("_common.py", "soak.py"):  # results are written beside it
         shutil.copy(ROOT / "benchmarks" / name, tmp_path)
