@@ -25,14 +25,22 @@ class ControlRoute(APIRoute):
         return handle_bounded
 
 
+def unannounced(request: Request) -> str:
+    """Say that a body is not announced as JSON."""
+    given = request.headers.get("Content-Type", "none")[:100]
+    return f"the body must be JSON, with Content-Type: application/json; it has {given}"
+
+
 class _BoundedRequest(Request):
     async def json(self) -> Any:
         """Return the body as Python values.
 
         Raises:
             JSONDecodeError: the body is not JSON.
-            HTTPException: 400; it has too many objects and fields.
+            HTTPException: 400; it is not announced as JSON, or has too many objects and fields.
         """
+        if "Content-Type" not in self.headers:  # older releases of FastAPI take it for JSON
+            raise HTTPException(HTTPStatus.BAD_REQUEST, unannounced(self))
         values = 0
 
         def count(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cstar_mock import bounds
+from cstar_mock.control.bodies import unannounced
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.errors import Unavailable
 from cstar_mock.http.context import context_of, log_unavailable
@@ -102,10 +103,7 @@ def install(app: FastAPI) -> None:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (Starlette's handlers take any exception)
     if isinstance(error.body, bytes):  # FastAPI parses a body only if it is announced as JSON
-        given = request.headers.get("Content-Type", "none")
-        return problem(
-            HTTPStatus.BAD_REQUEST, f"the body must be JSON, with Content-Type: application/json; it has {given[:100]}"
-        )
+        return problem(HTTPStatus.BAD_REQUEST, unannounced(request))
     # Several branches of a union can each find a problem of the same field.
     problems = problems_of_request(islice(error.errors(), _FINDINGS_PER_PROBLEM * bounds.MOST_PROBLEMS))
     contradictory = all(found.contradiction for found in problems)

@@ -97,7 +97,7 @@ class Count(Answer):
 class Criteria(Body):
     """Criteria that a request must match; omitted fields match anything. Names may be in snake_case, too."""
 
-    model_config = ConfigDict(validate_by_name=True)
+    model_config = ConfigDict(validate_by_name=True, populate_by_name=True)  # the latter: pydantic before 2.11
 
     method: Text | None = None
     path: Text | None = None

@@ -294,9 +294,15 @@ def _page(kind: _Kind) -> type[BaseModel]:
 
 
 def _filters(kind: _Kind) -> type[BaseModel]:
-    """Return the query parameters of a list: the environment, the page, and columns to be equal to."""
+    """Return the query parameters of a list: the environment, the page, and columns to be equal to.
+
+    A field has its parameter's own name: older releases of FastAPI mix up a field's name and its alias.
+    """
     columns: dict[str, Any] = {
-        column: (_OF_COLUMN.get(column, Text | None), Field(None, description="Only those that have this value."))
+        to_camel(column): (
+            _OF_COLUMN.get(column, Text | None),
+            Field(None, description="Only those that have this value."),
+        )
         for column in kind.filters
     }
     return create_model(
@@ -325,7 +331,8 @@ def _create(connection: Any, team: str, environment: Environment, kind: _Kind, g
 
 def _list(connection: Any, team: str, kind: _Kind, query: Any) -> Row:
     state = teams.get(connection, team)
-    equal = query.model_dump(include=set(kind.filters), exclude_none=True, mode="json")
+    given = query.model_dump(exclude_none=True, mode="json")
+    equal = {column: given[to_camel(column)] for column in kind.filters if to_camel(column) in given}
     scope = Scope(state.id, query.environment.value)
     found, total = rows.list_(connection, scope, kind.model, equal, query.limit, query.offset)
     return {"items": [_shown(row) for row in found], "meta": {"total": total}}
