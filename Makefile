@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PORT ?= 27827
 WORKERS ?= 2
 TESTS := $(sort $(dir $(wildcard tests/*/test_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment setup run test test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
+.PHONY: help environment setup run test test-lowest test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +47,17 @@ test: setup  ## run the whole test suite with its coverage gate
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# PostgreSQL and Valkey are left to `make test`, and so are the fixtures, which have a distribution of their own. The extra
+# `opentelemetry` needs a newer FastAPI than the package alone, so it is tested by itself.
+test-lowest: setup  ## run the unit, API and control tests with the lowest allowed releases of the direct dependencies
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --requirements tests/lowest/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable . --editable pytest-cstar-mock
+	$(LOWEST)/bin/python -m pytest -c pytest-lowest.ini -n $(WORKERS) -k "not postgresql" -m "not newest" \
+	  tests/unit tests/api tests/control --ignore tests/api/test_tracing.py
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --requirements tests/lowest/opentelemetry.txt
+	$(LOWEST)/bin/python -m pytest -c pytest-lowest.ini tests/api/test_tracing.py
+
 test-thorough: setup  ## run random sequences of control operations more often, and other tests for longer
 	SEQUENCES=3000 $(BIN)/python -m pytest -n $(WORKERS) tests/properties/test_state_machine.py
 	LOG_REQUESTS=100000 $(BIN)/python -m pytest tests/contract/test_log_output.py
@@ -80,8 +92,14 @@ bench-outage: setup  ## kill PostgreSQL and Valkey under load, and check what th
 bench-peers: setup  ## compare with other mock servers (needs Node.js, Java and the internet); fills docs/performance.md
 	$(BIN)/python benchmarks/peers.py
 
+RESOLVE_LOWEST := $(BIN)/uv pip compile --quiet --upgrade --resolution lowest-direct --python-version 3.11 --no-header \
+  --no-annotate pyproject.toml tests/lowest/tools.in --no-emit-package pytest-cstar-mock \
+  --extra metrics --extra postgresql --extra pytest --extra valkey
+
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/uv lock --upgrade
+	$(RESOLVE_LOWEST) --output-file tests/lowest/requirements.txt
+	$(RESOLVE_LOWEST) --extra opentelemetry --output-file tests/lowest/opentelemetry.txt
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist benchmarks/results
+	rm -rf $(VENV) $(LOWEST) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist benchmarks/results

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import inspect
 import logging
 import os
 import secrets
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from types import FrameType
@@ -325,6 +327,18 @@ class _Supervisor(Multiprocess):
         super().terminate_all()
 
 
+def _supervisor(config: uvicorn.Config, listener: socket.socket) -> _Supervisor:
+    """Return the supervisor. uvicorn made no worker's server in older releases, but was told what a worker runs."""
+    arguments: dict[str, Any] = {"sockets": [listener]}
+    if "target" in inspect.signature(Multiprocess).parameters:
+        arguments["target"] = partial(_run_worker, config)
+    return _Supervisor(config, **arguments)
+
+
+def _run_worker(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    _Server(config, ready=lambda: None).run(sockets)
+
+
 def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, ready: Callable[[], None]) -> None:
     # Workers are fresh processes: they read the settings from the environment. The files of tokens have been read.
     files_of_tokens = {f"{name}_file" for name in TOKENS}
@@ -344,7 +358,7 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
     with tempfile.TemporaryDirectory(prefix="cstar-mock-metrics-") as folder:
         # The library for metrics reads it; an older one from outside would have the numbers of another run.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        supervisor = _Supervisor(config, [listener])
+        supervisor = _supervisor(config, listener)
         threading.Thread(target=_wait_until_ready, args=(url, ready), daemon=True).start()
         supervisor.run()
 

@@ -257,7 +257,9 @@ class Settings(BaseSettings):
     def _extras_are_there(self) -> Self:
         if self.metrics and not _installed("prometheus_client"):
             raise ValueError("metrics: they need an extra: pip install 'cstar-mock[metrics]'")
-        if self.traces and not _installed("opentelemetry.exporter.otlp.proto.http"):
+        if self.traces and not (
+            _installed("opentelemetry.exporter.otlp.proto.http") and _installed("fastapi.telemetry")
+        ):
             raise ValueError("traces: they need an extra: pip install 'cstar-mock[opentelemetry]'")
         return self
 

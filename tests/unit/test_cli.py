@@ -491,6 +491,7 @@ def test_the_openapi_document_is_the_served_one(tmp_path: Path) -> None:
     assert file.read_text() == printed
 
 
+@pytest.mark.newest("pydantic words the same schema differently from release to release")
 def test_the_schema_of_data_sets_is_the_one_in_the_repository(tmp_path: Path) -> None:
     printed = run("schema").output
     assert json.loads(printed) == json.loads((ROOT / "seed" / "dataset.schema.json").read_text())

@@ -58,6 +58,7 @@ def clock_text(value: Any) -> str:
     return str(value.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
+@pytest.mark.newest("pydantic words the same schema differently from release to release")
 def test_the_published_schema_is_the_formats() -> None:
     """`cstar-mock schema --output seed/dataset.schema.json` brings it up to date."""
     published = json.loads((shipped.folder("seed") / "dataset.schema.json").read_text())
