@@ -37,7 +37,7 @@ run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: m
 	$(BIN)/cstar-mock serve --port $(PORT)
 
 # The tests start hundreds of processes: without bytecode, each of them would compile what it imports.
-test test-thorough: export PYTHONDONTWRITEBYTECODE =
+test test-lowest test-thorough: export PYTHONDONTWRITEBYTECODE =
 
 # Random tests run what the others run, many times: with coverage, they would take twice as long and show nothing more.
 test: setup  ## run the whole test suite with its coverage gate
