@@ -1,7 +1,6 @@
 """What the benchmarks share: servers, a load generator in the same process, tables and JSON."""
 
 import asyncio
-import itertools
 import json
 import os
 import platform
@@ -17,11 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httptools
-
-NUMBER = b"{number}"
-"""In a path: another number in each request, so that no answer is remembered."""
-
-_numbers = itertools.count()
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -55,9 +49,8 @@ class _Client(asyncio.Protocol):
         self.send()
 
     def send(self) -> None:
-        request = self._request
         self._begun = time.perf_counter()
-        self.transport.write(request.replace(NUMBER, b"%d" % next(_numbers)) if NUMBER in request else request)
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -87,8 +80,10 @@ async def _keep_sending(host: str, port: int, *client: Any) -> None:
             transport.abort()
 
 
-def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None) -> Load:
-    """Send requests over keep-alive connections for a while, from a process of its own.
+def load(
+    url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None, header: str = ""
+) -> Load:
+    """Send requests, perhaps with a further header, over keep-alive connections for a while, from a process of its own.
 
     A server that closes its connections is connected to anew, in the time of the request.
     """
@@ -96,7 +91,7 @@ def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key:
         "import sys, json; sys.path.insert(0, sys.argv[1]); import _common;"
         "print(json.dumps(_common.run(*json.loads(sys.argv[2]))))"
     )
-    arguments = json.dumps([url, path, connections, seconds, key])
+    arguments = json.dumps([url, path, connections, seconds, key, header])
     done = subprocess.run(
         [sys.executable, "-c", code, str(Path(__file__).parent), arguments],
         capture_output=True,
@@ -107,11 +102,11 @@ def load(url: str, path: str, *, connections: int = 16, seconds: float = 4, key:
     return Load(rate, p50, p99, {int(status): count for status, count in statuses.items()})
 
 
-def run(url: str, path: str, connections: int, seconds: float, key: str | None) -> list[Any]:
+def run(url: str, path: str, connections: int, seconds: float, key: str | None, header: str) -> list[Any]:
     """Do what `load` promises, in this process."""
     host, port = url.removeprefix("http://").split(":")
-    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n".encode()
+    headers = (f"Host: {host}", f"Authorization: Bearer {key}" if key else "", header)
+    request = "\r\n".join([f"GET {path} HTTP/1.1", *filter(None, headers), "", ""]).encode()
     latencies: list[float] = []
     statuses: dict[int, int] = {}
 
