@@ -58,8 +58,9 @@ test-lowest: setup  ## run the unit, API and control tests with the lowest allow
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --requirements tests/lowest/opentelemetry.txt
 	$(LOWEST)/bin/python -m pytest -c pytest-lowest.ini tests/api/test_tracing.py
 
-test-thorough: setup  ## run random sequences of control operations more often, and other tests for longer
-	SEQUENCES=3000 $(BIN)/python -m pytest -n $(WORKERS) tests/properties/test_state_machine.py
+test-thorough: setup  ## draw more random examples, and run other tests for longer
+	EXAMPLES=10 $(BIN)/python -m pytest -n $(WORKERS) tests/properties
+	EXAMPLES=2 $(BIN)/python -m pytest tests/contract/test_control_openapi.py
 	LOG_REQUESTS=100000 $(BIN)/python -m pytest tests/contract/test_log_output.py
 	INTERLEAVING_SECONDS=60 $(BIN)/python -m pytest -s tests/contract/test_interleaving.py
 	HOSTILE=all $(BIN)/python -m pytest -s tests/control/test_hostile_values.py tests/unit/test_hostile_datasets.py

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from openapi_spec_validator import validate
 from tests.conftest import MakeApi, running
+from tests.examples import examples
 
 pytestmark = pytest.mark.one_engine("the document, and what is refused by it")
 
@@ -136,7 +137,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
                 "--checks",
                 "all",
                 "--max-examples",
-                "4",
+                str(examples(2)),
                 "--no-color",
                 # One worker builds what it is asked for, and this machine may be busy.
                 "--request-timeout",

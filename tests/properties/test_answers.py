@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
@@ -54,7 +55,7 @@ def feasible(draw: st.DrawFn) -> dict[str, Any]:
     return answers
 
 
-@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=examples(600), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(wanted=feasible())
 def test_feasible_figures_are_hit_exactly(wanted: dict[str, Any]) -> None:
     rows = build(Answers.model_validate(wanted), NOW)
@@ -87,7 +88,7 @@ def test_the_rows_that_are_built_keep_the_rules_of_the_schema(wanted: dict[str, 
     database.close()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(average=_tenths, responses=st.integers(1, 30))
 def test_possible_sums_are_those_whose_mean_is_rounded_to_the_average(average: Decimal, responses: int) -> None:
     sums = [

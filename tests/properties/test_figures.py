@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
+from tests.examples import examples
 from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW, rows, worlds
@@ -65,7 +66,7 @@ def _compare(connection: Connection, drawn: tuple[World, ...], period: Period, n
     raise _RolledBack
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+@settings(max_examples=examples(1000), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(drawn=four_worlds, period=periods, now=clocks)
 def test_figures_equal_the_oracle_on_sqlite(
     sqlite: Database, drawn: tuple[World, ...], period: Period, now: int
@@ -74,7 +75,7 @@ def test_figures_equal_the_oracle_on_sqlite(
         sqlite.write_now(_compare, drawn, period, now)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(drawn=four_worlds, period=periods, now=clocks)
 def test_figures_equal_the_oracle_on_postgresql(
     server: Database, drawn: tuple[World, ...], period: Period, now: int

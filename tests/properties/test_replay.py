@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Send
+from tests.examples import examples
 from tests.properties.worlds import NOW
 
 from cstar_mock import Settings, create_app, keys, rows, teams
@@ -187,7 +188,7 @@ def test_random_histories_get_equal_answers_through_all_doors(doors: _Doors, mon
 
     monkeypatch.setattr(replay, "replayed", counted)
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(history=histories, running=st.booleans(), times=st.integers(1, 4))
     def histories_agree(history: list[Any], running: bool, times: int) -> None:
         doors.start_over()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, update
+from tests.examples import examples
 from tests.properties.oracle import World
 from tests.properties.worlds import rows as rows_of
 from tests.properties.worlds import worlds
@@ -72,7 +73,11 @@ def _change_at_random(connection: Connection, world: World, data: st.DataObject)
 
 
 @settings(
-    max_examples=30, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=examples(20),
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
 )
 @given(world=worlds(), data=st.data())
 def test_roll_ups_follow_every_change_of_rows(database: Database, world: World, data: st.DataObject) -> None:

@@ -1,11 +1,11 @@
 """Random sequences of control operations: at every read, the API agrees with the oracle about a model of the rows."""
 
-import os
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.examples import examples
 from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
@@ -20,8 +20,6 @@ from cstar_mock.datasets.format import Answers, TeamData
 from cstar_mock.datasets.load import answer, create_team, delete_team, reset_team
 from cstar_mock.models import CsatResponse, Customer, Environment, Member, Scope, Ticket
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "480"))
-"""In all four machines together; `make test-thorough` tries 3,000."""
 ORIGIN = "2025-12-10T14:30:00Z"
 KINDS = {kind.path: kind for kind in control_rows._KINDS}  # noqa: SLF001
 _database = Database("sqlite://")
@@ -204,7 +202,7 @@ class FourthMachine(ControlMachine):
 
 for _machine in (ControlMachine, SecondMachine, ThirdMachine, FourthMachine):
     _machine.TestCase.settings = settings(
-        max_examples=SEQUENCES // 4,
+        max_examples=examples(60),
         stateful_step_count=8,
         deadline=None,
         suppress_health_check=list(HealthCheck),
