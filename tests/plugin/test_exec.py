@@ -18,6 +18,8 @@ from tests.plugin.conftest import EXEC, Run, assert_nothing_left, environment, s
 
 from cstar_mock import VERSION
 
+pytestmark = pytest.mark.usefixtures("traced")
+
 COUNTS_SIGNALS = """
 import pathlib, signal, sys, time
 numbers = []

@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.plugin.conftest import PYTEST, Run, assert_nothing_left, environment, outcomes, servers
 
+pytestmark = pytest.mark.usefixtures("traced")
+
 FIXTURES = """
 import asyncio, os, re
 from datetime import UTC, datetime, timedelta
