@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from cstar_mock import rollups, shipped, teams
 from cstar_mock.database import Database, SchemaUnknown, schema_revision
-from cstar_mock.models import Base
+from cstar_mock.models import Base, Environment, Scope
 
 _UPGRADE_LOCK = 0x6353746172  # "cStar"
 
@@ -42,8 +42,9 @@ def config(connection: Connection) -> Config:
 
 def rebuild_rollups(connection: Connection) -> None:
     """Compute all roll-ups anew from the rows, while nobody else writes to a team."""
-    teams.lock_all(connection)
-    rollups.rebuild(connection)
+    for team_id in sorted(teams.lock_all(connection)):
+        for environment in Environment:
+            rollups.rebuild(connection, Scope(team_id, environment.value))
 
 
 def _upgrade(connection: Connection) -> None:

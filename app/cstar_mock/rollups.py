@@ -198,12 +198,11 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
         connection.execute(statement if environment is None else statement.where(table.c.environment == environment))
 
 
-def rebuild(connection: Connection, scope: Scope | None = None) -> None:
-    """Compute the roll-ups of an environment, or of all, anew from the rows: after a large load, the cheapest way."""
-    for whose in _scopes(connection) if scope is None else [scope]:
-        delete_all(connection, whose.team_id, whose.environment)
-        for table, expected in _EXPECTED:
-            connection.execute(insert(table).from_select(list(table.columns.keys()), expected), asdict(whose))
+def rebuild(connection: Connection, scope: Scope) -> None:
+    """Compute the roll-ups of an environment anew from the rows: after a large load, the cheapest way."""
+    delete_all(connection, scope.team_id, scope.environment)
+    for table, expected in _EXPECTED:
+        connection.execute(insert(table).from_select(list(table.columns.keys()), expected), asdict(scope))
 
 
 def differences(connection: Connection) -> list[str]:

@@ -54,13 +54,19 @@ def lock(connection: Connection, team: str) -> TeamState:
     Raises:
         UnknownName: there is no such team, or it was deleted while this writer waited.
     """
-    connection.execute(update(Team).where((Team.id == team) | (Team.slug == team)).values(revision=Team.revision + 1))
+    statement = update(Team).where((Team.id == team) | (Team.slug == team)).values(revision=Team.revision + 1)
+    while not connection.execute(statement).rowcount:
+        # PostgreSQL: a team that was replaced while this writer waited has another row, which is not locked yet.
+        get(connection, team)
     return get(connection, team)
 
 
-def lock_all(connection: Connection) -> None:
-    """Lock all teams, and increment their revisions, as a write to all of them begins."""
-    connection.execute(update(Team).values(revision=Team.revision + 1))
+def lock_all(connection: Connection) -> list[str]:
+    """Lock all teams, increment their revisions, and return their ids, as a write to all of them begins.
+
+    A team that was created or replaced while this writer waited is not among them.
+    """
+    return list(connection.scalars(update(Team).values(revision=Team.revision + 1).returning(Team.id)))
 
 
 def exists(connection: Connection, team: str) -> bool:

@@ -8,23 +8,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx2
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from starlette.testclient import TestClient
 from tests.conftest import running
 from tests.engines import Shared
 
-from cstar_mock import Settings, create_app, keys, migrate
+from cstar_mock import Settings, create_app, keys, migrate, teams
 from cstar_mock.cli import cli
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import parse
-from cstar_mock.datasets.load import load
+from cstar_mock.datasets.load import create_team, delete_team, load
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.teams import UnknownName
 
@@ -209,3 +209,25 @@ def test_no_control_operation_fails_on_a_sqlite_file_with_two_workers(tmp_path: 
         world = fire(lambda: httpx2.Client(base_url=server.url, timeout=60), database)
         assert "Traceback" not in server.log.read_text()
     assert [failure for failure in world.failures if "the store is locked by another process" not in failure] == []
+
+
+def test_a_writer_that_waits_for_a_team_that_is_replaced_locks_the_new_one(shared_engines: Shared) -> None:
+    """On PostgreSQL the row that it waited for is gone; the next statement finds the new one, not locked yet."""
+    (team,) = parse({"dataset": "d", "teams": [{"slug": "a", "test": CONTENT}]}).teams
+
+    def replace_while_others_wait(connection: Connection) -> int:
+        delete_team(connection, teams.get(connection, "a").id)
+        create_team(connection, team)
+        waiting.append(pool.submit(database.write_now, teams.lock, "a"))
+        waiting.append(pool.submit(database.write_now, teams.lock_all))
+        while connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) != len(waiting):
+            time.sleep(0.01)
+        return teams.get(connection, "a").revision
+
+    waiting: list[Future[Any]] = []
+    with shared_engines.place() as place, closing(Database(place.url)) as database, ThreadPoolExecutor(2) as pool:
+        database.write_now(create_team, team)
+        revision = database.write_now(replace_while_others_wait)
+        one, every = (writer.result() for writer in waiting)
+    assert one.revision == revision + 1
+    assert every == []
