@@ -55,6 +55,9 @@ CACHED_RULE_BYTES = 32 * 1024 * 1024
 MOST_GUESSERS = 10_000
 """Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
 
+LONGEST_ADDRESS = 64
+"""Characters of a client's IP address, with the zone of an IPv6 address."""
+
 MOST_WINDOWS = 100_000
 """Rate-limit counters of keys and of guessing addresses in the memory of a process; ended ones go first, then those
 that end first."""

@@ -25,9 +25,6 @@ T = TypeVar("T")
 WINDOW = 60
 """Seconds in which refusals are counted together."""
 
-_LONGEST_ADDRESS = 64
-"""Characters of an IPv6 address with its zone."""
-
 
 class GuessLimiter:
     """Who was refused too often, and what was accepted from whom."""
@@ -145,7 +142,7 @@ def network(client: tuple[str, int] | None) -> str:
     Clients without an IP address, such as those of a Unix socket or of a proxy that names them otherwise, are one.
     """
     host = client[0] if client else ""
-    return _network(host) if len(host) <= _LONGEST_ADDRESS else ""
+    return _network(host) if len(host) <= bounds.LONGEST_ADDRESS else ""
 
 
 @lru_cache(maxsize=1024)
