@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine, event, inspect, make_url, text
@@ -266,9 +266,11 @@ class Database:
         if self._file is None:
             return self._writes, 0
         self._file.check_now_and_then()
-        with _engine_errors():
+        try:  # asked for every request: a context manager would cost more than the question
             driver: Any = self._reading().connection.driver_connection
             return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
+        except _ENGINE_ERRORS as error:
+            _raise_translated(error)
 
     def prepare(self) -> None:
         """Make the schema of an empty embedded database, and bring one from an older version up to date.
@@ -382,18 +384,23 @@ def _create_schema(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": SCHEMA_REVISION})
 
 
+# Of a damaged SQLite file, the text of an error message or a value of a row can't be decoded.
+_ENGINE_ERRORS = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError)
+
+
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Translate what the engine refuses; a statement that is wrong stays what it is.
-
-    Of a damaged SQLite file, the text of an error message or a value of a row can't be decoded.
-    """
+    """Translate what the engine refuses; a statement that is wrong stays what it is."""
     try:
         yield
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except _ENGINE_ERRORS as error:
+        _raise_translated(error)
+
+
+def _raise_translated(error: Exception) -> NoReturn:
+    if isinstance(error, ValueError):
         raise StoreUnavailable("is damaged") from error
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        meaning = store_errors.translated(error)
-        if meaning is None:
-            raise
-        raise meaning from error
+    meaning = store_errors.translated(error)
+    if meaning is None:
+        raise error
+    raise meaning from error
