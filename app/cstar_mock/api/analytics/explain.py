@@ -105,17 +105,19 @@ def explain_agents(
     page = page[: _fitting([sum(min(total.get(agent.userId, 0), limit) for total in totals) for agent in page])]
     whose = parameters | {"member_ids": [agent.userId for agent in page], "most_ids": limit}
     rows = [_by_member(connection.execute(figure.first_rows, whose).all()) for figure in _AGENT_FIGURES]
+    # Once for all agents: to write a statement takes longer than to execute it.
+    sqls = [_sql(figure.rows_of_member) for figure in _AGENT_FIGURES]
     explained = {
         agent.userId: [
             _explanation(
                 figure.metric,
                 getattr(agent, figure.metric.name),
-                figure.sql,
+                sql,
                 parameters | {"member_id": agent.userId},
                 total.get(agent.userId, 0),
                 theirs.get(agent.userId, []),
             )
-            for figure, total, theirs in zip(_AGENT_FIGURES, totals, rows, strict=True)
+            for figure, sql, total, theirs in zip(_AGENT_FIGURES, sqls, totals, rows, strict=True)
         ]
         for agent in page
     }
@@ -152,14 +154,14 @@ class _AgentFigure:
     """The statements of a figure of agents.
 
     Attributes:
-        sql: selects the rows of one member; it is shown.
+        rows_of_member: selects the rows of one member; its SQL is shown.
         totals: counts the rows of each of several members.
         first_rows: selects the first rows of each of several members.
     """
 
     def __init__(self, metric: Metric, rows: Select[Any]) -> None:
         self.metric = metric
-        self.sql = _sql(rows.where(Ticket.assignee_id == _MEMBER))
+        self.rows_of_member = rows.where(Ticket.assignee_id == _MEMBER)
         theirs = rows.order_by(None).where(Ticket.assignee_id.in_(_MEMBERS))
         self.totals = theirs.with_only_columns(Ticket.assignee_id, func.count(), maintain_column_froms=True).group_by(
             Ticket.assignee_id
