@@ -87,9 +87,18 @@ def cli_runner() -> CliRunner:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no worker is left alone with it at the end."""
+    """Begin with the slow tests, so that no worker is left alone with one; mark those that add no coverage."""
     order = ("properties", "contract", "packaging", "plugin")
     items.sort(key=lambda item: order.index(item.path.parent.name) if item.path.parent.name in order else len(order))
+    for item in items:
+        if _adds_no_coverage(item):
+            item.add_marker("unmeasured")
+
+
+def _adds_no_coverage(item: pytest.Item) -> bool:
+    """Whether a test runs code that others run too: with random data, or on SQLite."""
+    folder = item.path.parent.name
+    return folder == "properties" or (folder == "control" and "[postgresql" in item.name)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,9 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.examples import examples
 from tests.plugin.conftest import EXEC, PYTEST, environment
 
-TESTS = 240
+TESTS = examples(120)
 FILE = f"""
 import httpx2, pytest
 from datetime import UTC, datetime, timedelta
@@ -64,7 +65,7 @@ def run_all(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_hundreds_of_tests_at_once_do_not_touch_each_other(tmp_path: Path) -> None:
+def test_many_tests_at_once_do_not_touch_each_other(tmp_path: Path) -> None:
     done = run_all(tmp_path)
     assert (done.returncode, f"{TESTS} passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
