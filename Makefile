@@ -38,7 +38,7 @@ run: setup  ## serve the documented data set on 127.0.0.1:27827 (another port: m
 # The tests start hundreds of processes: without bytecode, each of them would compile what it imports.
 test test-lowest test-thorough: export PYTHONDONTWRITEBYTECODE =
 
-# With coverage, a test takes longer: those that add none run without.
+# With coverage, a test takes longer: tests of code that others cover run without.
 test: setup  ## run the whole test suite with its coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not unmeasured"
@@ -59,7 +59,7 @@ test-lowest: setup  ## run the unit, API and control tests with the lowest allow
 
 test-thorough: setup  ## draw more random examples, and run other tests for longer
 	EXAMPLES=10 $(BIN)/python -m pytest -n $(WORKERS) tests/properties
-	EXAMPLES=2 $(BIN)/python -m pytest tests/contract/test_control_openapi.py
+	EXAMPLES=2 $(BIN)/python -m pytest tests/contract/test_control_openapi.py tests/plugin/test_isolation.py
 	LOG_REQUESTS=100000 $(BIN)/python -m pytest tests/contract/test_log_output.py
 	INTERLEAVING_SECONDS=60 $(BIN)/python -m pytest -s tests/contract/test_interleaving.py
 	HOSTILE=all $(BIN)/python -m pytest -s tests/control/test_hostile_values.py tests/unit/test_hostile_datasets.py

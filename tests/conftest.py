@@ -96,9 +96,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _adds_no_coverage(item: pytest.Item) -> bool:
-    """Whether a test runs code that others run too: with random data, or on SQLite."""
-    folder = item.path.parent.name
-    return folder == "properties" or (folder == "control" and "[postgresql" in item.name)
+    """Whether a test runs code that is measured elsewhere: random tests, and the control API's on PostgreSQL."""
+    folder, callspec = item.path.parent.name, getattr(item, "callspec", None)
+    on_postgresql = callspec is not None and callspec.params.get("engines") == "postgresql"
+    return folder == "properties" or (folder == "control" and on_postgresql)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
