@@ -29,7 +29,7 @@ def test_one_of_many(cstar, n):
     cstar.given(overview=figures)
     cstar.rate_limits.set(secret=100 + n)
     if failures:
-        cstar.faults.next((429, 500, 503)[n % 3], times=failures, retry_after=1 + n)
+        cstar.faults.next((429, 500, 503)[n % 3], times=failures, retry_after=1 + n, id="same")
     with httpx2.Client(headers={{"Authorization": f"Bearer {{cstar.secret_key}}"}}) as client:
         answers = [client.get(f"{{cstar.url}}/analytics/overview?period=week") for _ in range(failures + 2)]
         for number, answer in enumerate(answers, 1):
