@@ -263,7 +263,7 @@ def coverage_of_processes() -> Iterator[str | None]:
 
 @pytest.fixture
 def traced(coverage_of_processes: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure the coverage of the processes that a test starts."""
+    """Measure the coverage of the processes that a test starts: for tests that reach lines which no other test does."""
     if coverage_of_processes is not None:
         monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", coverage_of_processes)
 

@@ -15,8 +15,6 @@ import httpx2
 import pytest
 from tests.conftest import Server, running
 
-pytestmark = pytest.mark.usefixtures("traced")
-
 RESET, EMPTY = "CONNECTION_RESET_BY_PEER", "EMPTY_RESPONSE"
 MALFORMED, RANDOM = "MALFORMED_RESPONSE_CHUNK", "RANDOM_DATA_THEN_CLOSE"
 FAULTS = (RESET, EMPTY, MALFORMED, RANDOM)

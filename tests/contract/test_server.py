@@ -33,7 +33,6 @@ KEY = "sk_live_your_key"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 ENDING = [signal.SIGTERM, signal.SIGINT]
 MOST_SECONDS = 5.0
-pytestmark = pytest.mark.usefixtures("traced")
 
 
 def run(*arguments: str) -> None:
@@ -130,6 +129,7 @@ def test_a_ready_file_of_another_server_is_not_removed(tmp_path: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
 def test_a_ready_file_that_is_no_regular_file_is_refused_and_stays(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "ready"
@@ -153,6 +153,7 @@ def test_a_ready_file_that_is_no_regular_file_is_refused_and_stays(kind: str, tm
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_token_that_was_set_is_not_printed(tmp_path: Path) -> None:
     """It would be in the log of a container. In the ready file it is for those who may read that."""
     secret = tmp_path / "token"
@@ -168,6 +169,7 @@ def test_a_token_that_was_set_is_not_printed(tmp_path: Path) -> None:
         assert "a-control-token" not in printed + server.log.read_text()
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_before_it_serves_ends_it_at_once(number: signal.Signals, tmp_path: Path) -> None:
     """Process 1 of a container gets only signals that it has asked for."""
@@ -186,6 +188,7 @@ def test_a_signal_before_it_serves_ends_it_at_once(number: signal.Signals, tmp_p
     assert not ready.exists()
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_request_that_takes_longer_than_the_way_out_is_told_so(tmp_path: Path, valkey: str) -> None:
     """The answer and the journal say the same: a 503, and no request stays pending."""
     state = f"{valkey}/0"
@@ -234,6 +237,7 @@ def test_a_signal_ends_it_with_0_though_half_a_request_has_come(number: signal.S
             assert ended(server, number) == 0
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path, postgresql: str) -> None:
     """The request waits for a lock in PostgreSQL, which is let go once the server takes no new connection."""
     admin = create_engine(postgresql, isolation_level="AUTOCOMMIT")
@@ -330,6 +334,7 @@ def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert not ready.exists()
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_host_of_another_machine_is_one_line_and_exit_code_1() -> None:
     code, out, err = output(COMMAND, "serve", "--port", "0", "--host", "192.0.2.1")
     assert (code, out) == (1, "")
@@ -337,6 +342,7 @@ def test_a_host_of_another_machine_is_one_line_and_exit_code_1() -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_ready_file_in_no_folder_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     file = tmp_path / "nowhere" / "ready.json"
     code, out, err = output(COMMAND, "serve", "--port", "0", "--ready-file", str(file))
@@ -381,6 +387,7 @@ def only(worker: int, all_workers: list[int]) -> Iterator[None]:
             os.kill(other, signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("number", ENDING)
 def test_workers_see_each_write_at_the_next_request_and_end_with_0(
     number: signal.Signals, tmp_path: Path, valkey: str
@@ -410,6 +417,7 @@ def test_workers_see_each_write_at_the_next_request_and_end_with_0(
     assert not (tmp_path / "ready.json").exists()
 
 
+@pytest.mark.usefixtures("traced")
 def test_several_workers_in_memory_are_refused_in_one_line() -> None:
     code, out, err = output(COMMAND, "serve", "--port", "0", "--workers", "2")
     assert (code, out) == (1, "")
@@ -417,6 +425,7 @@ def test_several_workers_in_memory_are_refused_in_one_line() -> None:
     assert "sqlite:///FILE" in err
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_valkey_that_is_not_there_is_one_line_and_exit_code_1_without_its_password() -> None:
     state = f"valkey://:hunter22@127.0.0.1:{free_port()}"
     code, out, err = output(COMMAND, "serve", "--port", "0", "--state", state)
@@ -492,6 +501,7 @@ def test_the_command_serves_as_the_module_does(tmp_path: Path) -> None:
         assert ended(server) == 0
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_database_file_survives_a_restart(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'kept.db'}"
 
@@ -542,6 +552,7 @@ def test_exactly_the_first_request_over_the_limit_is_refused(
         assert client.get(server.path("overview"), headers=other_key).status_code == status
 
 
+@pytest.mark.usefixtures("traced")
 def test_answers_say_how_long_an_idle_connection_is_kept(tmp_path: Path) -> None:
     with running(tmp_path, "--keep-alive", "1") as server, httpx2.Client() as client:
         key = {"Authorization": "Bearer sk_live_your_key"}

@@ -18,8 +18,6 @@ from tests.plugin.conftest import EXEC, Run, assert_nothing_left, environment, s
 
 from cstar_mock import VERSION
 
-pytestmark = pytest.mark.usefixtures("traced")
-
 COUNTS_SIGNALS = """
 import pathlib, signal, sys, time
 numbers = []
@@ -80,6 +78,7 @@ def test_the_command_finds_the_server_and_its_own_options_are_its_own(run: Run, 
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_options_are_those_of_serve_and_keys_of_the_real_service_stay_outside(run: Run) -> None:
     """A team without a key in clear must not be called with the one that stands in the environment."""
     show = 'echo "$CSTAR_API_KEY $CSTAR_TEAM_ID $CSTAR_ADMIN_URL"; exit 3'
@@ -90,6 +89,7 @@ def test_options_are_those_of_serve_and_keys_of_the_real_service_stay_outside(ru
     assert (key != "sk_live_real", len(team), admin, done.returncode) == (True, 36, [], 3)
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -111,6 +111,7 @@ def test_codes_and_failures_in_one_line(run: Run, temporary: Path, arguments: li
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_passed_on_once_and_the_command_decides(
     tmp_path: Path, temporary: Path, number: signal.Signals
@@ -124,6 +125,7 @@ def test_a_signal_is_passed_on_once_and_the_command_decides(
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_ctrl_c_at_a_terminal_reaches_the_command_once(tmp_path: Path, temporary: Path) -> None:
     """The terminal sends it to the whole group: a second one would break pytest's teardown off."""
     pid, terminal = pty.fork()
@@ -145,6 +147,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(tmp_path: Path, temporary
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_signal_while_the_server_starts_ends_both(tmp_path: Path, temporary: Path) -> None:
     with started(tmp_path, temporary, "true") as process:
         deadline = time.monotonic() + 30
@@ -200,12 +203,14 @@ def _archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cstar-mock.pyz"
 
 
+@pytest.mark.usefixtures("traced")
 def test_exec_of_a_zipapp_runs_the_server_that_is_in_it(archive: Path, run: Run, temporary: Path) -> None:
     done = run(sys.executable, str(archive), "exec", "--", sys.executable, "-c", VERSION_OF_SERVER)
     assert (done.stdout, done.stderr, done.returncode) == ("0.0.0+zipapp\n", "", 0)
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_server_for_tests_is_the_one_that_they_import(archive: Path, run: Run, temporary: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); from cstar_mock.testing import server\n"

@@ -12,8 +12,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.plugin.conftest import PYTEST, Run, assert_nothing_left, environment, outcomes, servers
 
-pytestmark = pytest.mark.usefixtures("traced")
-
 FIXTURES = """
 import asyncio, os, re
 from datetime import UTC, datetime, timedelta
@@ -340,6 +338,7 @@ def test_the_fixtures(run: Run, tmp_path: Path, temporary: Path) -> None:
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_the_fixtures_under_xdist(run: Run, tmp_path: Path, temporary: Path) -> None:
     """With options for the servers, and with a test that fails."""
     options = "[pytest]\ncstar_server_options = --dataset edge --no-prefer\n"
@@ -356,6 +355,7 @@ def test_the_fixtures_under_xdist(run: Run, tmp_path: Path, temporary: Path) -> 
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_wrong_marker_is_a_clear_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "test_wrong.py").write_text(WRONG_MARKERS)
     done = run(*PYTEST)
@@ -371,6 +371,7 @@ def test_a_wrong_marker_is_a_clear_error(run: Run, tmp_path: Path) -> None:
     assert "plugin.py" not in done.stdout  # nothing of our source
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -395,6 +396,7 @@ def test_a_wrong_setting_ends_the_run(run: Run, tmp_path: Path, options: str, se
     assert (done.returncode, done.stderr.strip()) == (4, sentence)
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_server_that_does_not_start_says_why(run: Run, tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\ncstar_server_options = --workers 0\n")
     (tmp_path / "test_it.py").write_text("def test_it(cstar): ...")
@@ -404,6 +406,7 @@ def test_a_server_that_does_not_start_says_why(run: Run, tmp_path: Path, tempora
     assert_nothing_left(temporary)
 
 
+@pytest.mark.usefixtures("traced")
 def test_in_process_there_is_no_socket_and_no_second_process(run: Run, tmp_path: Path) -> None:
     """Also if `cstar-mock exec` runs around it: whoever asked for an application gets one."""
     (tmp_path / "pytest.ini").write_text("[pytest]\ncstar_server = asgi\n")
@@ -413,6 +416,7 @@ def test_in_process_there_is_no_socket_and_no_second_process(run: Run, tmp_path:
     assert outcomes(done) == {"passed": 1}, done.stdout
 
 
+@pytest.mark.usefixtures("traced")
 def test_unittest_needs_no_pytest(run: Run, tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "test_unittest.py").write_text(UNITTEST)
     done = run(sys.executable, "-m", "unittest")
@@ -436,6 +440,7 @@ def test_users_can_type_their_tests(run: Run, tmp_path: Path) -> None:
 BY_COMMAND = f"""--cstar-command=sh -c '"$@"; exit $?' sh {sys.executable} -m cstar_mock"""
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_command_that_starts_the_server(run: Run, tmp_path: Path, temporary: Path) -> None:
     """It wins over the server of `cstar-mock exec` and over the settings."""
     (tmp_path / "pytest.ini").write_text("[pytest]\ncstar_url = http://127.0.0.1:9\n")
