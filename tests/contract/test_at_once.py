@@ -21,7 +21,7 @@ KEY = b"Authorization: Bearer sk_live_your_key\r\n"
 PATH = b"/api/v1/teams/" + TEAM + b"/analytics/overview"
 OVERVIEW = b"GET " + PATH + HOST + KEY + b"\r\n"
 WHOAMI = b"GET /api/v1/auth/whoami" + HOST + KEY
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 1.0
 
 
 class Counting(Protocol):
@@ -40,7 +40,7 @@ class Counting(Protocol):
         return super()._parse(data)
 
 
-class Impatient(Counting):
+class ShortIdle(Counting):
     """A connection that is closed soon if nothing comes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -232,7 +232,7 @@ def test_a_request_with_something_special_goes_the_long_way(port: int, request_:
 
 @pytest.mark.parametrize("request_", [OVERVIEW, WHOAMI + b"\r\n"])
 def test_a_connection_that_is_idle_for_too_long_is_closed(request_: bytes) -> None:
-    with serving(Impatient) as port, connect(port) as connection:
+    with serving(ShortIdle) as port, connect(port) as connection:
         assert ask(connection, OVERVIEW)[0] == 200
         Counting.at_once = 0
         for _ in range(3):
