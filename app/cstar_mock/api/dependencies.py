@@ -4,7 +4,8 @@ Route (404, 405) → key (401) → rate limit (429) → faults → team (403) �
 One dependency makes all its checks itself: each further one would cost more than the checks do.
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import partial
 
 from fastapi import Request
@@ -27,7 +28,11 @@ from cstar_mock.state import State
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What one application owns; kept in `app.state.services`."""
+    """What one application owns; kept in `app.state.services`.
+
+    Attributes:
+        started: when the application was made, on the monotonic clock, in seconds.
+    """
 
     settings: Settings
     database: Database
@@ -36,6 +41,7 @@ class Services:
     rate_limiter: RateLimiter
     state: State
     key_guesses: GuessLimiter
+    started: float = field(default_factory=time.monotonic)
 
 
 def services_of(request: Request) -> Services:

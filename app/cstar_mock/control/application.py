@@ -1,37 +1,29 @@
 """The control API as an application of its own, mounted under `/__admin`."""
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette.responses import HTMLResponse
 from starlette.routing import Match
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock import VERSION, clock
-from cstar_mock.api.dependencies import Services
+from cstar_mock.api.dependencies import Services, services_of
 from cstar_mock.control import clock as clock_routes
 from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer
-from cstar_mock.control.guard import Guard
 from cstar_mock.control.problems import ProblemDetails, described
-from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import openapi
 from cstar_mock.http.documents import swagger_ui
-
-if TYPE_CHECKING:
-    from fastapi.telemetry import TelemetryConfig  # older releases of FastAPI have no telemetry
+from cstar_mock.http.telemetry import NO_TELEMETRY
 
 DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 
 A test takes a team of its own; the team has its own keys, rows, clock, faults, limits and journal, so tests that run
 side by side do not touch each other. Errors are problem+json (RFC 9457)."""
-
-NO_TELEMETRY: "TelemetryConfig" = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI would send spans with query strings, and so keys, to whatever provider is in the process."""
 
 SERVER = {"url": "/__admin", "description": "The server that this document comes from."}
 TAGS = {
@@ -45,7 +37,6 @@ TAGS = {
     "Explain": "How each figure of an answer comes about.",
     "Keys": "A team's API keys.",
 }
-_STARTED = time.monotonic()
 
 
 class Health(Answer):
@@ -67,12 +58,12 @@ router = APIRouter(tags=["Server"], route_class=ControlRoute)
 
 
 @router.get("/health", operation_id="getHealth", responses=described())
-async def health() -> Health:
+async def health(request: Request) -> Health:
     """Say that the server answers."""
     return Health(
         status="healthy",
         version=VERSION,
-        uptime_in_seconds=int(time.monotonic() - _STARTED),
+        uptime_in_seconds=int(time.monotonic() - services_of(request).started),
         timestamp=clock.iso(clock.real_now()),
     )
 
@@ -112,25 +103,8 @@ def _methods_of(request: Request) -> list[str]:
     )
 
 
-class Prefixed:
-    """Hands everything under a prefix to another application; unlike a mount, whatever the path is made of."""
-
-    def __init__(self, app: ASGIApp, prefix: str, other: ASGIApp) -> None:
-        self.app = app
-        self.prefix = prefix
-        self.other = other
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.prefix}/"):
-            root_path = scope.get("root_path", "") + self.prefix
-            await self.other({**scope, "root_path": root_path}, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-
-def create_control_app(services: Services, token: SecretStr | None, guesses: GuessLimiter) -> ASGIApp:
-    """Return the control API of an application, behind its guard."""
+def create_control_app(services: Services) -> FastAPI:
+    """Return the control API of an application, without its guard."""
     app = FastAPI(
         title="cstar-mock control API",
         version=VERSION,
@@ -147,8 +121,9 @@ def create_control_app(services: Services, token: SecretStr | None, guesses: Gue
     for part in _ROUTERS:
         app.include_router(part)
     app.state.methods_of = _methods_of
+    token = services.settings.control_token
     app.openapi = lambda: _openapi(app, token)  # type: ignore[method-assign]  # FastAPI's documented way
-    return Guard(app, token, guesses)
+    return app
 
 
 def _openapi(app: FastAPI, token: SecretStr | None) -> dict[str, Any]:
