@@ -10,17 +10,17 @@ from starlette.types import ASGIApp
 
 from cstar_mock import VERSION, pages, settings
 from cstar_mock.api.analytics.router import create_router as analytics
+from cstar_mock.api.answer_cache import AnswerCache
 from cstar_mock.api.dependencies import Services
 from cstar_mock.api.documentation import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
 from cstar_mock.api.identity.router import create_router as identity
-from cstar_mock.api.remembered import Remembered
-from cstar_mock.api.replay import ReplayLane, replayed
+from cstar_mock.api.replay import ReplayMiddleware, Replays
 from cstar_mock.control.guard import Guard
 from cstar_mock.database import Database, Limits
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import errors, openapi
-from cstar_mock.http.context import Recorder, RequestContextMiddleware
 from cstar_mock.http.cors import ApiCORSMiddleware
+from cstar_mock.http.middleware import Recorder, RequestContextMiddleware
 from cstar_mock.http.mounting import Lazy, Prefixed
 from cstar_mock.http.telemetry import NO_TELEMETRY
 from cstar_mock.rate_limit import RateLimiter
@@ -92,7 +92,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         settings=settings_,
         database=database,
         key_ring=KeyRing(database),
-        remembered=Remembered(),
+        answers=AnswerCache(),
         rate_limiter=RateLimiter(settings_, state.windows),
         state=state,
         key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, state.windows),
@@ -101,7 +101,8 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     if settings_.control:
         control = Guard(Lazy(partial(_control, app.state.services)), settings_.control_token, token_guesses)
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
-    app.add_middleware(ReplayLane, services=app.state.services)
+    replays = Replays(app.state.services)
+    app.add_middleware(ReplayMiddleware, replays=replays)
     app.add_middleware(ApiCORSMiddleware)
     monitoring = _monitoring(app, settings_, database, token_guesses) if settings_.metrics else None
     never_waits = database.embedded and state.engine is None and tracing is None
@@ -109,7 +110,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         RequestContextMiddleware,
         journal=state.journal,
         monitoring=monitoring,
-        replayed=partial(replayed, app.state.services) if never_waits else None,
+        find=replays.find if never_waits else None,
     )
     errors.install(app)
     app.include_router(analytics(settings_))

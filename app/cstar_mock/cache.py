@@ -21,6 +21,9 @@ class Cache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K) -> V | None:
         """Return the value of a key, or None."""
         entry = self._entries.get(key)

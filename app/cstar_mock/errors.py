@@ -280,6 +280,11 @@ def authentication_required() -> ApiError:
     return ApiError(AUTHENTICATION_REQUIRED, headers={"WWW-Authenticate": "Bearer"})
 
 
+def too_many_requests(seconds: int) -> ApiError:
+    """Return the 429 of a client that has to wait for so many seconds."""
+    return ApiError(RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(seconds)}, **waiting(seconds))
+
+
 def unavailable() -> ApiError:
     """Return the 503 of a server that has too many connections."""
     return ApiError(SERVICE_UNAVAILABLE, **_soon())

@@ -55,7 +55,7 @@ class ConnectionFault(StrEnum):
 
 
 class ConnectionBroken(ConnectionError):
-    """The request's connection is to be broken in a certain way; `http.context` does it."""
+    """The request's connection is to be broken in a certain way; `http.middleware` does it."""
 
     def __init__(self, fault: ConnectionFault) -> None:
         self.fault = fault
@@ -204,10 +204,17 @@ class FaultRule(_Part):
         match = self.match
         return (
             (match.endpoint is None or match.endpoint == request.endpoint)
-            and (match.key_type is None or match.key_type == request.key_type)
-            and (match.environment is None or match.environment == request.environment)
-            and (match.key is None or match.key == request.key_name)
             and (match.period is None or match.period == request.period)
+            and self.matches_key(request.key_type, request.environment, request.key_name)
+        )
+
+    def matches_key(self, key_type: str, environment: str, name: str | None) -> bool:
+        """Whether the rule may be about requests with this key."""
+        match = self.match
+        return (
+            (match.key_type is None or match.key_type == key_type)
+            and (match.environment is None or match.environment == environment)
+            and (match.key is None or match.key == name)
         )
 
 

@@ -17,7 +17,6 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from cstar_mock import bounds, errors
-from cstar_mock.errors import ApiError
 from cstar_mock.rate_limit import Hit, Windows
 
 T = TypeVar("T")
@@ -43,6 +42,10 @@ class GuessLimiter:
         self._waiting: OrderedDict[str, float] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def has_accepted(self, client: tuple[str, int] | None, digest: bytes) -> bool:
+        """Whether a secret of an address is no guess: it was right before, or any number of guesses is allowed."""
+        return not self._amount or (network(client), digest) in self._accepted
 
     async def test(
         self, client: tuple[str, int] | None, digest: bytes, look_up: Callable[[], Awaitable[T | None]]
@@ -109,8 +112,7 @@ class GuessLimiter:
     def _check(self, address: str) -> None:
         seconds = self._waiting.get(address, 0) - time.monotonic()
         if seconds > 0:
-            rounded = int(seconds) + 1
-            raise ApiError(errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(rounded)}, **errors.waiting(rounded))
+            raise errors.too_many_requests(int(seconds) + 1)
 
     def _accept(self, address: str, digest: bytes) -> None:
         # Only secrets that are right come here, so guessing drives none out.

@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from cstar_mock import VERSION, bounds
 from cstar_mock.http.context import RequestContext
+from cstar_mock.http.facts import RequestFacts
 from cstar_mock.http.routes import OTHER, method_of, route_of
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -88,15 +89,15 @@ class Monitoring:
         """Count a request as in progress."""
         self._in_progress.inc()
 
-    def ended(self, context: RequestContext, method: str, path: str, seconds: float) -> None:
+    def ended(self, context: RequestContext, facts: RequestFacts) -> None:
         """Count a request that was answered, or whose connection was broken."""
         self._in_progress.dec()
-        route = route_of(path)
-        self._counter(context, method, route).inc()
+        route = route_of(facts.path)
+        self._counter(context, facts.method, route).inc()
         histogram = self._histograms.get(route)
         if histogram is None:
             histogram = self._histograms[route] = self._seconds.labels(route)
-        histogram.observe(seconds)
+        histogram.observe(context.seconds())
         if context.rate_limit is not None:
             self._decisions[context.rate_limit.exceeded].inc()
 

@@ -16,7 +16,7 @@ from cstar_mock import bounds, errors
 from cstar_mock.cache import Cache
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.database import Database, Prepared
-from cstar_mock.errors import ApiError
+from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
 
@@ -83,7 +83,7 @@ class Caller:
         key_name: what fault rules call the key, if they do.
         rate_limit: the key's own limit, in requests a window; None means its type's.
         rate_limits: the team's own limits; None means the server's.
-        faults: the team's fault rules, in their order.
+        faults: the team's fault rules that may be about requests with this key, in their order.
         shown: what the journal shows of the key.
         revision: the team's: as long as it is the same, nothing was written to the team.
     """
@@ -118,23 +118,34 @@ class KeyRing:
         self._rules: Cache[str, tuple[ActiveRule, ...]] = Cache()
         self._version: object = None
 
-    async def find(self, key: bytes | None) -> Caller:
-        """Return the caller that a key, given as its digest, stands for.
+    def cached(self, key: bytes) -> Caller | None:
+        """Return the caller that a key stands for, given as its digest; None if it has to be looked up."""
+        try:
+            is_current = self._is_current()
+        except StoreUnavailable:
+            return None
+        caller = self._callers.get(key) if is_current else None
+        return None if caller is None or caller.expired() else caller
+
+    async def find(self, key: bytes) -> Caller | None:
+        """Return the caller that a key stands for, given as its digest; None if it is unknown, revoked or expired.
 
         Raises:
-            ApiError: AUTHENTICATION_REQUIRED; the key is missing, malformed, unknown, revoked or expired [doc].
             StoreUnavailable: the database can't be reached.
         """
-        if key is None:
-            raise errors.authentication_required()
+        is_current = self._is_current()
+        caller = self._callers.get(key) if is_current else None
+        if caller is None:
+            caller = await self._look_up(key, cached=is_current)
+        return None if caller is None or caller.expired() else caller
+
+    def _is_current(self) -> bool:
+        """Forget all callers if anything was written since; return whether what is looked up now may be kept."""
         version = self._database.version()
         if version != self._version:
             self._callers.clear()
             self._version = version
-        caller = self._callers.get(key) or await self._look_up(key, cached=version is not None)
-        if caller is None or caller.expired():
-            raise errors.authentication_required()
-        return caller
+        return version is not None
 
     async def _look_up(self, key: bytes, *, cached: bool) -> Caller | None:
         rows = await self._database.read(_KEY_BY_DIGEST.execute, {"digest": key})
@@ -233,7 +244,7 @@ def _caller(row: _KeyRow, rules: tuple[ActiveRule, ...]) -> Caller:
         key_name=row.key_name,
         rate_limit=row.rate_limit,
         rate_limits=None if row.rate_limits is None else json.loads(row.rate_limits),
-        faults=rules,
+        faults=tuple(one for one in rules if one.rule.matches_key(row.key_type, row.environment, row.key_name)),
         team_id=row.team_id,
         team_slug=row.team_slug,
         team_name=row.team_name,

@@ -37,8 +37,8 @@ from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.errors import StoreUnavailable
-from cstar_mock.http.at_once import Protocol
 from cstar_mock.http.protocol import DRAINING
+from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile
 from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
@@ -385,7 +385,7 @@ def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS + _LAST_ANSWERS_SECONDS,  # type: ignore[arg-type]  # any number will do
         ws="none",
-        http=Protocol,
+        http=ReplayProtocol,
         forwarded_allow_ips=settings.forwarded_allow_ips,
     )
 

@@ -18,8 +18,8 @@ from tests.conftest import running
 from cstar_mock import Settings, create_app
 from cstar_mock.bounds import LONGEST_BODY, LONGEST_CONTROL_BODY, LONGEST_HEAD, LONGEST_TARGET
 from cstar_mock.database import Database
-from cstar_mock.http.at_once import Protocol
 from cstar_mock.http.protocol import BoundedProtocol
+from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.server import load_datasets
 
 WHOAMI = b"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -35,7 +35,7 @@ def _no_crash(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-class Impatient(Protocol):
+class Impatient(ReplayProtocol):
     """A connection that a test need not wait for."""
 
     head_seconds = 0.4

@@ -9,12 +9,12 @@ from tests.contract.test_bounds import serving
 
 from cstar_mock.database import Database
 from cstar_mock.errors import StoreUnavailable
-from cstar_mock.http.at_once import Protocol
+from cstar_mock.http.replay_protocol import ReplayProtocol
 
 
 @pytest.fixture(scope="module", name="url")
 def _url() -> Iterator[str]:
-    with serving(Protocol) as port:
+    with serving(ReplayProtocol) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -55,4 +55,27 @@ def test_what_can_not_be_reached_is_logged_with_the_id_of_the_request(
     assert response.status_code == 503
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.getMessage() == "the store can't be reached: no route"
+    assert record.__dict__["request_id"] == response.headers["X-Request-Id"]
+
+
+def test_a_crash_of_a_replay_is_answered_logged_and_recorded(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    with httpx2.Client(base_url=url, headers={"Authorization": "Bearer sk_live_your_key"}) as client:
+        path = f"/api/v1/teams/{client.get('/api/v1/auth/whoami').json()['data']['teamId']}/analytics/overview"
+        assert client.get(path).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr("cstar_mock.api.replay.success_reply", crash)
+            response = client.get(path)
+        assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+        assert response.headers["X-Request-Id"] == response.json()["error"]["request_id"]
+        assert client.get(path).status_code == 200
+        recorded = client.get(f"/__admin/teams/{path.split('/')[4]}/requests").json()["requests"]
+    assert [entry["response"]["code"] for entry in recorded[:3]] == [None, "internal_error", None]
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == f"crash in GET {path}"
+    assert record.exc_info is not None
     assert record.__dict__["request_id"] == response.headers["X-Request-Id"]

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, free_port
 from tests.contract.corpus import CORPUS, LAST, Message
 from tests.contract.test_bounds import Impatient, answers, connect, serving
 
-from cstar_mock.http.at_once import Protocol
+from cstar_mock.http.replay_protocol import ReplayProtocol
 
 CONTROL = b"GET /__admin/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 NO_HEADERS = "-1"
@@ -134,7 +134,7 @@ def passed_on(folder: Path) -> Counter[int]:
 
 
 def test_behind_nginx_both_count_the_same_requests(tmp_path: Path) -> None:
-    with serving(Protocol) as upstream:
+    with serving(ReplayProtocol) as upstream:
         with nginx(tmp_path, upstream) as port:
             statuses = {
                 message.name: sent(port, number, message)
@@ -197,5 +197,5 @@ def test_nothing_behind_nginx_reaches_the_control_api_or_the_metrics(proxied: in
 
 @pytest.fixture(scope="module", name="proxied")
 def _proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with serving(Protocol) as upstream, nginx(tmp_path_factory.mktemp("nginx"), upstream) as port:
+    with serving(ReplayProtocol) as upstream, nginx(tmp_path_factory.mktemp("nginx"), upstream) as port:
         yield port

@@ -1,4 +1,4 @@
-"""The replay lane is invisible: random histories through all doors get equal answers, headers included."""
+"""Replays are invisible: random histories through all doors get equal answers, headers included."""
 
 import asyncio
 import json
@@ -20,12 +20,14 @@ from tests.properties.worlds import NOW
 
 from cstar_mock import Settings, create_app, keys, rows, teams
 from cstar_mock.api import replay
-from cstar_mock.api.remembered import Remembered
+from cstar_mock.api.answer_cache import AnswerCache
 from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
-from cstar_mock.http.at_once import AT_ONCE, SENT
-from cstar_mock.http.context import context_of
+from cstar_mock.http import facts
+from cstar_mock.http.context import RequestContext
+from cstar_mock.http.replay_protocol import REPLAY
+from cstar_mock.http.replies import Reply, pairs
 from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
 
@@ -45,24 +47,23 @@ writes = st.tuples(st.sampled_from(WRITES))
 histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8, max_size=30)
 
 
-class _Forgetful(Remembered):
-    """Remembers nothing: every request goes through the router, and is computed."""
+class _Forgetful(AnswerCache):
+    """Keeps nothing: every request goes through the router, and is computed."""
 
     def get(self, _caller: Any, _asked: Any) -> None:
         return None
 
 
-class _AtOnce:
-    """Asks the application for what it knows already before it starts it, as our own server does.
+class _Connection:
+    """Asks the application for a replay before it starts it, as our own server's connection does.
 
-    What a request says is read once for all that are equal.
+    The facts of a request are read once for all that are equal.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.state: dict[str, Any] = {}
-        self.replayed = Counter[bool]()
-        self.sent: dict[object, object] = {}
+        self.known: dict[object, facts.RequestFacts] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,36 +71,27 @@ class _AtOnce:
             await self.app(scope, receive, send)
             return
         same = scope["path"], scope["query_string"], tuple(scope["headers"])
-        if same in self.sent:
-            scope.setdefault("state", {})[SENT] = self.sent[same]
-        if (answer := self.state[AT_ONCE](scope)) is not None:
-            self.sent[same] = scope["state"][SENT]
-            lines, body = answer
-            headers = [line.split(b": ", 1) for line in lines.splitlines()]
-            self.replayed[_stands_still(scope)] += 1
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        if same not in self.known:
+            self.known[same] = facts.read(scope["method"], scope["path"], scope["query_string"], scope["headers"])
+        reply: Reply | None = self.state[REPLAY](self.known[same], scope["client"])
+        if reply is None:
+            await self.app(scope, receive, send)
             return
-        await self.app(scope, receive, send)
-
-
-def _stands_still(scope: Any) -> bool:
-    caller = context_of(scope).caller
-    assert caller is not None
-    return caller.clock.frozen_at is not None
+        await send({"type": "http.response.start", "status": reply.status, "headers": list(pairs(reply.lines))})
+        await send({"type": "http.response.body", "body": reply.body})
 
 
 class _Doors:
     """Three applications over one database file, and a further hand that writes to it.
 
-    One has the lane in front of its router, one remembers nothing, one is asked for what it knows before it is started.
+    One replays in front of its router, one keeps no answers, one is asked for replays before it is started.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.second = NOW // 1_000_000
         monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
         monkeypatch.setattr("cstar_mock.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
-        monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _at_once)
+        monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _immediately)
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(4)]
         self.databases[0].prepare()
@@ -107,10 +99,11 @@ class _Doors:
         self.writer = self.databases[3]
         self.clients: list[TestClient] = []
         apps: list[Any] = []
-        for database, memory in zip(self.databases, (Remembered, _Forgetful, Remembered), strict=False):
-            monkeypatch.setattr("cstar_mock.application.Remembered", memory)
+        for database, memory in zip(self.databases, (AnswerCache, _Forgetful, AnswerCache), strict=False):
+            monkeypatch.setattr("cstar_mock.application.AnswerCache", memory)
             apps.append(create_app(Settings(secret_rate_limit=LIMIT), database))
-        self.at_once = apps[2] = _AtOnce(apps[2])
+        self.names = {id(apps[0].state.services): "middleware", id(apps[2].state.services): "connection"}
+        apps[2] = _Connection(apps[2])
         for app in apps:
             client = TestClient(app)
             client.__enter__()  # one event loop for all requests: making one takes longer than a request
@@ -154,7 +147,7 @@ class _Doors:
         rows.remove(connection, Scope(first.team_id, first.environment), CsatResponse, first.id)
 
 
-async def _at_once(_seconds: float, _receive: Receive) -> bool:
+async def _immediately(_seconds: float, _receive: Receive) -> bool:
     return False
 
 
@@ -177,19 +170,20 @@ def _doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Doors]:
 
 
 def test_random_histories_get_equal_answers_through_all_doors(doors: _Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_lane = Counter[bool]()
-    original = replay.replayed
+    taken = Counter[tuple[str, int, bool]]()
+    original = replay.Replay.respond
 
-    async def counted(services: Any, scope: Any) -> Any:
-        body = await original(services, scope)
-        if body is not None:
-            by_lane[_stands_still(scope)] += 1
-        return body
+    async def counted(self: replay.Replay, context: RequestContext) -> Reply:
+        reply = await original(self, context)
+        assert context.caller is not None
+        door = doors.names[id(self._services)]
+        taken[door, reply.status, context.caller.clock.frozen_at is not None] += 1
+        return reply
 
-    monkeypatch.setattr(replay, "replayed", counted)
+    monkeypatch.setattr(replay.Replay, "respond", counted)
 
     @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-    @given(history=histories, running=st.booleans(), times=st.integers(1, 4))
+    @given(history=histories, running=st.booleans(), times=st.integers(1, 6))
     def histories_agree(history: list[Any], running: bool, times: int) -> None:
         doors.start_over()
         if running:
@@ -202,10 +196,12 @@ def test_random_histories_get_equal_answers_through_all_doors(doors: _Doors, mon
                 doors.write(action)
 
     histories_agree()
+    print(taken)  # noqa: T201  (shown when a count is too small)
     # A door that nobody takes would agree with everything.
-    for replayed in (by_lane, doors.at_once.replayed):
-        assert replayed[True] > 100, "clocks that stand still"
-        assert replayed[False] > 20, "running clocks"
+    for door in ("middleware", "connection"):
+        assert taken[door, 200, True] > 100, "clocks that stand still"
+        assert taken[door, 200, False] > 20, "running clocks"
+        assert taken[door, 429, True] + taken[door, 429, False] > 10, "keys that have used up their limits"
 
 
 def test_a_replayed_request_is_recorded_and_has_an_id_of_its_own(doors: _Doors) -> None:

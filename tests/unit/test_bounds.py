@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
-from cstar_mock.api.remembered import Answer, Asked, Remembered
+from cstar_mock.api.answer_cache import AnswerCache, Asked, CachedAnswer
 from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
@@ -72,19 +72,19 @@ def _caller(team_id: str) -> Caller:
 
 def test_cached_answers_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "CACHED_ANSWER_BYTES", 1_000_000)
-    remembered = Remembered()
+    answers = AnswerCache()
     for number in range(30):
-        remembered.put(_caller(str(number)), Asked("agents"), Answer(b" " * 100_000, 1, 0, None, Mock()))
-    kept = [number for number in range(30) if remembered.get(_caller(str(number)), Asked("agents")) is not None]
+        answers.put(_caller(str(number)), Asked("agents"), CachedAnswer(b" " * 100_000, 1, 0, None))
+    kept = [number for number in range(30) if answers.get(_caller(str(number)), Asked("agents")) is not None]
     assert kept == list(range(21, 30))
 
 
 def test_an_answer_that_never_fits_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "CACHED_ANSWER_BYTES", 1_000_000)
-    remembered = Remembered()
-    remembered.put(_caller("t"), Asked("agents"), Answer(b"old", 1, 0, None, Mock()))
-    remembered.put(_caller("t"), Asked("agents"), Answer(b" " * 1_000_000, 2, 0, None, Mock()))
-    assert remembered.get(_caller("t"), Asked("agents")) is None
+    answers = AnswerCache()
+    answers.put(_caller("t"), Asked("agents"), CachedAnswer(b"old", 1, 0, None))
+    answers.put(_caller("t"), Asked("agents"), CachedAnswer(b" " * 1_000_000, 2, 0, None))
+    assert answers.get(_caller("t"), Asked("agents")) is None
 
 
 class _Store:

@@ -11,7 +11,7 @@ from cstar_mock import bounds
 PACKAGE = ROOT / "app" / "cstar_mock"
 
 BOUNDED = {
-    "api/remembered.py Remembered._answers": "CACHED_ANSWER_BYTES",
+    "api/answer_cache.py AnswerCache._answers": "CACHED_ANSWER_BYTES",
     "api/analytics/periods.py requested": "256 query strings, each at most LONGEST_TARGET bytes",
     "background_writer.py BackgroundWriter._entries": "LOG_BUFFER_BYTES",
     "bulk.py _statement": "512 statements of our own",
@@ -23,7 +23,7 @@ BOUNDED = {
     "guessing.py GuessLimiter._locks": "requests in flight, weakly",
     "guessing.py GuessLimiter._waiting": "MOST_GUESSERS",
     "ids.py _drawn": "random characters for the next ids",
-    "http/at_once.py Protocol._known": "KNOWN_REQUEST_BYTES",
+    "http/replay_protocol.py ReplayProtocol._known": "KNOWN_REQUEST_BYTES",
     "journal.py shown_header": "MOST_CACHED_HEADERS",
     "monitoring.py Monitoring._counters": "MOST_METRIC_LABELS",
     "monitoring.py Monitoring._histograms": "read and write",
@@ -55,11 +55,13 @@ OF_ONE_REQUEST = {
     "datasets/yaml12.py _Loader.yaml_implicit_resolvers",
     "datasets/problems.py DatasetError.problems",
     "errors.py ApiError.headers",
+    "http/replay_protocol.py ReplayProtocol._of_packet",
+    "http/replies.py ReplyResponse.raw_headers",
     "rate_limit.py _NO_OWN",
     "rollups.py Changes._finest",
     "rollups.py Changes._totals",
 }
-"""What ends with the request or command that made it, and what is never filled; the owner of a `Cache` is above."""
+"""What ends with the request, packet or command that made it, or is never filled; the owner of a `Cache` is above."""
 
 _CONTAINERS = {
     "Cache", "OrderedDict", "WeakSet", "WeakValueDictionary", "WeakKeyDictionary", "Counter", "defaultdict", "deque",

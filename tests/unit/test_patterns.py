@@ -35,6 +35,7 @@ TABLE = {
     r"P(?:(\d{1,6})W|(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?)": "a duration, there too",
     r"(\d{1,9})([smhdw])": "a length of time, there too",
     r"/api/v1/teams/[^/]+/analytics/(overview|agents)": "the path of a request",
+    r"/api/v1/teams/([^/]+)/analytics/(?:overview|agents)": "the path of a request",
     r"([sp]k_(?:live|test)_)([A-Za-z0-9_-]*)": "what is recorded of a request: its path, query and header values",
     r'[ \t]*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)[ \t]*(?:=[ \t]*("[^"]*"|[^" \t;]*))?': "an element of a Prefer header",
     r"\d{1,2}(\.\d{1,3})?": "a value in a Prefer header",

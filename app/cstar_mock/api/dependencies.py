@@ -13,13 +13,14 @@ from starlette.types import Scope
 
 from cstar_mock import faults, prefer, rate_limit, security
 from cstar_mock.api.analytics import periods
-from cstar_mock.api.remembered import Remembered
+from cstar_mock.api.answer_cache import AnswerCache
 from cstar_mock.clock import real_now
 from cstar_mock.database import Database
-from cstar_mock.errors import AUTHENTICATION_REQUIRED, RATE_LIMIT_EXCEEDED, ApiError, authentication_required
+from cstar_mock.errors import RATE_LIMIT_EXCEEDED, ApiError, authentication_required
 from cstar_mock.faults import Decision, Endpoint, FaultRequest
 from cstar_mock.guessing import GuessLimiter
-from cstar_mock.http.context import RequestContext, context_of, sent_of
+from cstar_mock.http.context import RequestContext, context_of
+from cstar_mock.http.facts import RequestFacts, facts_of
 from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
@@ -37,7 +38,7 @@ class Services:
     settings: Settings
     database: Database
     key_ring: KeyRing
-    remembered: Remembered
+    answers: AnswerCache
     rate_limiter: RateLimiter
     state: State
     key_guesses: GuessLimiter
@@ -60,43 +61,23 @@ async def any_key(request: Request) -> Caller:
         ConnectionBroken: a fault rule asks for it.
         ClientGone: the client has disconnected during a delay.
     """
-    services = services_of(request)
-    context = context_of(request.scope)
-    if context.failure is not None:  # the replay lane has come this far
-        raise context.failure
-    caller = context.authenticated
-    if caller is None:  # else the replay lane has, whose answer did not hold any more
-        caller = await authenticate(request.scope, services, context, sent_of(request.scope).key)
+    services, context = services_of(request), context_of(request.scope)
+    caller = await _authenticate(request.scope, services, context)
     await count(services, context, caller)
     await _fail_if_asked_to(request, services, context, caller)
     return caller
 
 
-async def authenticate(scope: Scope, services: Services, context: RequestContext, key: bytes | None) -> Caller:
-    """Return whom the request's key, given as its digest, stands for.
-
-    Raises:
-        ApiError: AUTHENTICATION_REQUIRED; or RATE_LIMIT_EXCEEDED, as the address sent too many wrong keys.
-        StoreUnavailable: the key can't be looked up.
-    """
+async def _authenticate(scope: Scope, services: Services, context: RequestContext) -> Caller:
+    key = facts_of(scope).key
     caller = None
     if key is not None:  # to send no key is no guess
-        caller = await services.key_guesses.test(scope["client"], key, partial(_find, services.key_ring, key))
+        caller = await services.key_guesses.test(scope["client"], key, partial(services.key_ring.find, key))
     if caller is None:
         if services.settings.key_hint:
             context.hint = security.hint(security.bearer_token(scope["headers"]))
         raise authentication_required()
-    context.authenticated = caller
     return caller
-
-
-async def _find(key_ring: KeyRing, key: bytes) -> Caller | None:
-    try:
-        return await key_ring.find(key)
-    except ApiError as error:
-        if error.kind is not AUTHENTICATION_REQUIRED:
-            raise
-        return None
 
 
 async def count(services: Services, context: RequestContext, caller: Caller) -> None:
@@ -113,11 +94,11 @@ async def count(services: Services, context: RequestContext, caller: Caller) -> 
             raise rate_limit.exceeded(context.rate_limit)
 
 
-def concerned_by_faults(scope: Scope, caller: Caller) -> bool:
+def concerned_by_faults(facts: RequestFacts, caller: Caller) -> bool:
     """Whether a fault rule of the team may decide about such a request."""
     if not caller.faults:
         return False
-    request = _fault_request(scope, caller)
+    request = _fault_request(facts, caller)
     return any(active.rule.matches(request) for active in caller.faults)
 
 
@@ -145,7 +126,7 @@ async def _fail_if_asked_to(request: Request, services: Services, context: Reque
     if decision is None and caller.faults:
         now = real_now() + caller.clock.advanced
         decision = await faults.decide(
-            caller.faults, _fault_request(scope, caller), caller.team_id, services.state.fault_counts, now
+            caller.faults, _fault_request(facts_of(scope), caller), caller.team_id, services.state.fault_counts, now
         )
         if decision is not None:
             context.fault = decision.rule_id
@@ -160,12 +141,12 @@ async def _fail_if_asked_to(request: Request, services: Services, context: Reque
     decision.fail()
 
 
-def _fault_request(scope: Scope, caller: Caller) -> FaultRequest:
-    endpoint = scope["path"].rsplit("/", 1)[-1]
+def _fault_request(facts: RequestFacts, caller: Caller) -> FaultRequest:
+    endpoint = facts.path.rsplit("/", 1)[-1]
     period = None
     if endpoint == Endpoint.OVERVIEW:
         try:
-            period = periods.requested(scope["query_string"])
+            period = periods.requested(facts.query_string)
         except ApiError:
             period = None  # A period that is not allowed matches no rule about one.
     return FaultRequest(endpoint, caller.key_type, caller.environment, caller.key_name, period)

@@ -1,92 +1,128 @@
-"""The replay lane: a request that was answered before never reaches the router.
+"""Replay: a request that was answered before gets its answer again, if that still holds, without the router.
 
-If its answer still holds, it is given again; else it is computed anew, by the very function that computed it before.
+Look first, then answer. `Replays.find` only looks: nothing is counted or recorded, so a request without a replay takes
+its way through the router as if nobody had looked. `Replay.respond` only answers: it never hands a request back.
 
-It uses the very functions that the router's dependencies use: the key is still checked, the request still counted,
-logged and recorded. What it saves is routing, and asking the store. It has two doors: `ReplayLane` stands in front of
-the router of any ASGI server; our own server asks `replayed` before it even starts the application
-(`http.context.RequestContextMiddleware.at_once`). Both must be invisible: `tests/properties/test_replay.py` sends
-random histories through them and through the router.
+Two places look. Our own server's connection does before it starts the application, where nothing ever waits
+(`http.middleware.RequestContextMiddleware.replay`); `ReplayMiddleware` does in front of the router, on any server.
+`tests/properties/test_replay.py` shows that no client can tell.
 """
 
+from slowapi.errors import RateLimitExceeded
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.api.analytics import periods
-from cstar_mock.api.dependencies import Services, authenticate, concerned_by_faults, count
-from cstar_mock.api.remembered import Asked
-from cstar_mock.api.success import Json, success_body
-from cstar_mock.errors import ApiError
+from cstar_mock.api.analytics.periods import Period
+from cstar_mock.api.answer_cache import Asked, CachedAnswer
+from cstar_mock.api.dependencies import Services, concerned_by_faults, count
+from cstar_mock.api.success import success_reply
+from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.faults import Endpoint
-from cstar_mock.http.context import context_of, sent_of
+from cstar_mock.http.context import RequestContext, context_of
+from cstar_mock.http.errors import refuse
+from cstar_mock.http.facts import Client, RequestFacts, facts_of
+from cstar_mock.http.replies import Reply
 from cstar_mock.models import KeyType
+from cstar_mock.security import Caller
 
-_BEFORE_TEAM = ["", "api", "v1", "teams"]
-_PARTS = 7
-"""Parts of a path such as `/api/v1/teams/ID/analytics/overview`, the empty one in front counted."""
+_OVERVIEWS = {period: Asked("overview", period) for period in Period}
 _AGENTS = Asked("agents")
 
 
-class ReplayLane:
-    """Answers what is remembered, and passes on the rest."""
+class Replays:
+    """Finds the answers of an application that can be given again."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def find(self, facts: RequestFacts, client: Client) -> "Replay | None":
+        """Return the answer that holds for a request now, if that can be told without asking the database.
+
+        It counts, records and asks nothing.
+        """
+        asked = self._asked(facts, client)
+        if asked is None or facts.key is None:
+            return None
+        caller = self._services.key_ring.cached(facts.key)
+        return None if caller is None else self._fresh(facts, caller, asked)
+
+    async def find_in_store(self, facts: RequestFacts, client: Client) -> "Replay | None":
+        """Return the answer that holds for a request now; the database is asked for its key where it has to be."""
+        services = self._services
+        if services.database.embedded:
+            return self.find(facts, client)
+        asked = self._asked(facts, client)
+        if asked is None or facts.key is None or facts.team_id is None:
+            return None
+        if not services.answers.has(facts.team_id, asked):
+            return None
+        try:
+            caller = await services.key_ring.find(facts.key)
+        except StoreUnavailable:
+            return None  # the router meets it as well, and answers it
+        return None if caller is None else self._fresh(facts, caller, asked)
+
+    def _asked(self, facts: RequestFacts, client: Client) -> Asked | None:
+        """Return what a request asks for; None if only the router may answer it."""
+        services = self._services
+        if (
+            facts.team_id is None
+            or facts.key is None
+            or facts.method != "GET"
+            or (services.settings.prefer and facts.has_preference)
+            or not services.key_guesses.has_accepted(client, facts.key)
+        ):
+            return None
+        if facts.endpoint == Endpoint.AGENTS:
+            return _AGENTS
+        try:
+            return _OVERVIEWS[periods.requested(facts.query_string)] if facts.endpoint == Endpoint.OVERVIEW else None
+        except ApiError:
+            return None
+
+    def _fresh(self, facts: RequestFacts, caller: Caller, asked: Asked) -> "Replay | None":
+        answer = self._services.answers.get(caller, asked)
+        if (
+            answer is None
+            or not answer.is_fresh(caller)
+            or caller.team_id != facts.team_id
+            or caller.key_type != KeyType.SECRET
+            or concerned_by_faults(facts, caller)
+        ):
+            return None
+        return Replay(self._services, caller, answer)
+
+
+class Replay:
+    """An answer that holds for a request now."""
+
+    def __init__(self, services: Services, caller: Caller, answer: CachedAnswer) -> None:
+        self._services = services
+        self._caller = caller
+        self._answer = answer
+
+    async def respond(self, context: RequestContext) -> Reply:
+        """Count the request, and return the 200; or the 429 of a key that has used up its limit, or a 503."""
+        try:
+            await count(self._services, context, self._caller)
+        except (RateLimitExceeded, ApiError) as error:
+            return refuse(context, error)
+        return success_reply(context, self._services, self._answer.data)
+
+
+class ReplayMiddleware:
+    """Answers with replays, and passes on all other requests."""
+
+    def __init__(self, app: ASGIApp, replays: Replays) -> None:
         self.app = app
-        self.services = services
+        self.replays = replays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and not context_of(scope).looked_up:
-            body = await replayed(self.services, scope)
-            if body is not None:
-                await Json(body)(scope, receive, send)
+        if scope["type"] == "http":
+            replay = await self.replays.find_in_store(facts_of(scope), scope["client"])
+            if replay is not None:
+                reply = await replay.respond(context_of(scope))
+                await reply.send(send)
                 return
         await self.app(scope, receive, send)
-
-
-async def replayed(services: Services, scope: Scope) -> bytes | None:
-    """Return the body of a 200 whose data are remembered or can be computed again; None if the router has to answer.
-
-    What was done for the request until then stands in its context, and is not done again: above all, a refusal is
-    raised where the router would have raised it.
-    """
-    context, sent = context_of(scope), sent_of(scope)
-    context.looked_up = True
-    key = sent.key
-    if key is None or scope["method"] != "GET" or (services.settings.prefer and sent.has_preference):
-        return None
-    team_id, asked = _asked(scope)
-    if asked is None:
-        return None
-    try:
-        caller = await authenticate(scope, services, context, key)
-        answer = services.remembered.get(caller, asked)
-        if (
-            answer is None
-            or caller.team_id != team_id
-            or caller.key_type != KeyType.SECRET
-            or concerned_by_faults(scope, caller)
-        ):
-            return None
-        await count(services, context, caller)
-        if not answer.holds(caller):
-            answer = await answer.question(services.database, caller, answer)
-            services.remembered.put(caller, asked, answer)
-    except Exception as failure:  # noqa: BLE001  (the router raises it, in its place)
-        context.failure = failure
-        return None
-    return success_body(scope, services, answer.data)
-
-
-def _asked(scope: Scope) -> tuple[str, Asked | None]:
-    """Return the team in the path, and what is asked of it; None if that is neither of the two answers kept."""
-    parts = scope["path"].split("/")
-    if len(parts) != _PARTS or parts[:4] != _BEFORE_TEAM or parts[5] != "analytics":
-        return "", None
-    if parts[6] == Endpoint.AGENTS:
-        return parts[4], _AGENTS
-    if parts[6] != Endpoint.OVERVIEW:
-        return "", None
-    try:
-        return parts[4], Asked("overview", periods.requested(scope["query_string"]))
-    except ApiError:
-        return "", None

@@ -9,32 +9,34 @@ from starlette.responses import JSONResponse, Response
 from cstar_mock import errors
 from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
 from cstar_mock.faults import CannedAnswer
-from cstar_mock.http.context import context_of, log_unavailable
+from cstar_mock.http.context import RequestContext, context_of
+from cstar_mock.http.replies import Reply, ReplyResponse
+from cstar_mock.http.request_log import log_unavailable
 
 
 def install(app: FastAPI) -> None:
-    """Let the application answer every exception with the envelope; crashes are `http.context`'s."""
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(RateLimitExceeded, rate_limit_exceeded)
+    """Let the application answer every exception with the envelope; crashes are `http.middleware`'s."""
+    app.add_exception_handler(ApiError, _refused)
+    app.add_exception_handler(RateLimitExceeded, _refused)
     app.add_exception_handler(CannedAnswer, _canned_answer)
     app.add_exception_handler(HTTPException, _routing_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
 
 
-def _answer(request: Request, error: ApiError) -> Response:
-    context = context_of(request.scope)
-    context.code = error.kind.code
-    body = errors.envelope_bytes(error, context.request_id, context.now())
-    return Response(body, error.kind.status, error.headers, media_type="application/json")
-
-
-async def api_error(request: Request, error: Exception) -> Response:
-    """Answer with an error of the catalogue; what is unavailable is logged with its reason."""
-    assert isinstance(error, ApiError)  # noqa: S101  (Starlette's handlers are typed for any exception)
+def refuse(context: RequestContext, error: ApiError | RateLimitExceeded) -> Reply:
+    """Return the envelope of an error; what is unavailable is logged with its reason."""
+    if isinstance(error, RateLimitExceeded):
+        assert context.rate_limit is not None  # noqa: S101  (the request is counted before slowapi's exception is raised)
+        return context.refuse(errors.too_many_requests(context.rate_limit.retry_after))
     if isinstance(error, Unavailable):
-        log_unavailable(context_of(request.scope), error)
-        context_of(request.scope).state_lost = isinstance(error, StateUnavailable)
-    return _answer(request, error)
+        log_unavailable(context, error)
+        context.state_lost = isinstance(error, StateUnavailable)
+    return context.refuse(error)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError | RateLimitExceeded)  # noqa: S101  (Starlette's handlers are typed for any exception)
+    return ReplyResponse(refuse(context_of(request.scope), error))
 
 
 async def _canned_answer(_request: Request, error: Exception) -> Response:
@@ -46,30 +48,19 @@ async def _canned_answer(_request: Request, error: Exception) -> Response:
     return JSONResponse(error.body, error.status, error.headers)
 
 
-async def rate_limit_exceeded(request: Request, _error: Exception) -> Response:
-    """Answer a request over its key's limit with the documented 429."""
-    status = context_of(request.scope).rate_limit
-    assert status is not None  # noqa: S101  (the request is counted before slowapi's exception is raised)
-    seconds = status.retry_after
-    return _answer(
-        request,
-        ApiError(errors.RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(seconds)}, **errors.waiting(seconds)),
-    )
-
-
 async def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == errors.METHOD_NOT_ALLOWED.status:
         allowed = (error.headers or {}).get("Allow", "GET")
         kind = ApiError(errors.METHOD_NOT_ALLOWED, headers={"Allow": allowed}, method=request.method, allowed=allowed)
-        return _answer(request, kind)
-    return _answer(request, ApiError(errors.RESOURCE_MISSING))
+        return await _refused(request, kind)
+    return await _refused(request, ApiError(errors.RESOURCE_MISSING))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     problem = error.errors()[0]
-    return _answer(
+    return await _refused(
         request,
         ApiError(
             errors.PARAMETER_INVALID,

@@ -85,7 +85,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._idle_since = 0.0
-        self._answered = False
         self._extensions: dict[str, dict[object, object]] = {CONNECTION: {"break": self.break_off}}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -225,7 +224,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # The parser stops at the end of the head, which is then read again.
         self._check_head()
-        self._answered = False
         self._start()
         self._reading = Reading.BODY
         self._body = 0
@@ -255,15 +253,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body += len(body)
         if self._body > self._longest_body:
             raise _content_too_large(self._longest_body)
-        if not self._answered:
-            super().on_body(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request; the answer may be under way already."""
         if self.parser.should_upgrade():
             return
-        if not self._answered:
-            super().on_message_complete()
+        super().on_message_complete()
         self._ended_one = True
         self._complete_since = self.loop.time()
         self._reading = Reading.NOTHING

@@ -11,7 +11,8 @@ from cstar_mock.errors import StateUnavailable
 from cstar_mock.journal import UNMATCHED, Entry, Journal, RequestState
 
 if TYPE_CHECKING:
-    from cstar_mock.http.context import RequestContext, Sent
+    from cstar_mock.http.context import RequestContext
+    from cstar_mock.http.facts import RequestFacts
 
 # Looking up a member of an enumeration costs as much as a tenth of recording a request.
 PENDING, ANSWERED = RequestState.PENDING, RequestState.ANSWERED
@@ -31,19 +32,17 @@ class Recording:
     A fast request is written once, with its answer. It is written as pending first only where it waits.
     """
 
-    def __init__(self, journal: Journal | None, context: "RequestContext", method: str, sent: "Sent") -> None:
+    def __init__(self, journal: Journal | None, context: "RequestContext", facts: "RequestFacts") -> None:
         """Begin with nothing recorded.
 
         Args:
             journal: where to record the request; None to record nothing.
             context: what is known of the request.
-            method: its method.
-            sent: what it says.
+            facts: what it says.
         """
         self._journal = journal
         self._context = context
-        self._method = method
-        self._sent = sent
+        self._facts = facts
         self._first: Entry | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._slow: asyncio.Task[None] | None = None
@@ -99,7 +98,7 @@ class Recording:
         """Add the entry to the journal, or replace it once it has been added."""
         if self._journal is None:
             return
-        team_id, entry = team_of(self._context), entry_of(self._context, self._method, self._sent, state)
+        team_id, entry = team_of(self._context), entry_of(self._context, self._facts, state)
         first = self._first
         if first is not None:
             await self._journal.update(
@@ -130,7 +129,7 @@ def team_of(context: "RequestContext") -> str:
     return context.caller.team_id if context.caller else UNMATCHED
 
 
-def entry_of(context: "RequestContext", method: str, sent: "Sent", state: RequestState) -> Entry:
+def entry_of(context: "RequestContext", facts: "RequestFacts", state: RequestState) -> Entry:
     """Return what is recorded of a request in this state."""
     caller = context.caller
     is_pending, is_answered = state is PENDING, state is ANSWERED
@@ -139,11 +138,11 @@ def entry_of(context: "RequestContext", method: str, sent: "Sent", state: Reques
         context.request_id,
         clock.real_now() - int(milliseconds * 1000),
         context.now(),
-        method,
-        sent.path,
-        sent.query,
-        sent.endpoint,
-        sent.headers,
+        facts.method,
+        facts.shown_path,
+        facts.shown_query,
+        facts.endpoint,
+        facts.headers,
         None if caller is None else caller.shown,
         state,
         context.status if is_answered else None,
@@ -152,5 +151,5 @@ def entry_of(context: "RequestContext", method: str, sent: "Sent", state: Reques
         context.fault,
         context.hint,
         context.started,
-        sent.size,
+        facts.size,
     )

@@ -4,24 +4,18 @@ import os
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from cstar_mock import clock, errors
+from cstar_mock import clock
 from cstar_mock.errors import ApiError
 from cstar_mock.faults import ConnectionFault
+from cstar_mock.http.replies import error_reply
 
 
 def refusal(error: ApiError, request_id: str, *, with_body: bool) -> bytes:
     """Return the last answer of a connection; one to a HEAD has no body."""
-    body = errors.envelope_bytes(error, request_id, clock.real_now())
-    headers = {
-        "content-type": "application/json",
-        "connection": "close",
-        "x-request-id": request_id,
-        "content-length": len(body),
-        **error.headers,
-    }
-    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-    head = STATUS_LINE[error.kind.status] + lines.encode() + b"\r\n"
-    return head + body if with_body else head
+    reply = error_reply(error, request_id, clock.real_now())
+    own = b"connection: close\r\nx-request-id: %s\r\n" % request_id.encode()
+    head = b"%s%s%s\r\n" % (STATUS_LINE[reply.status], reply.lines, own)
+    return head + reply.body if with_body else head
 
 
 def broken(fault: ConnectionFault) -> bytes:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from cstar_mock.api.dependencies import any_key, services_of
+from cstar_mock.api.dependencies import any_key
 from cstar_mock.api.documentation import responses, secured_by_key
 from cstar_mock.api.identity.schemas import Identity
 from cstar_mock.api.success import success
@@ -35,6 +35,6 @@ def create_router(settings: Settings) -> APIRouter:
             keyType=KeyType(caller.key_type),
             environment=Environment(caller.environment),
         )
-        return success(request.scope, services_of(request), to_json(identity))
+        return success(request, to_json(identity))
 
     return router

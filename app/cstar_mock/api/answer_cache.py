@@ -5,21 +5,14 @@ by the instants from which to which an answer holds: forever if the clock is fro
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from cstar_mock import bounds
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.cache import Cache
 from cstar_mock.clock import Instant
+from cstar_mock.models import Environment
 from cstar_mock.security import Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from cstar_mock.database import Database
-
-Question: TypeAlias = "Callable[[Database, Caller, Answer | None], Awaitable[Answer]]"
-"""Computes the answer for a caller's team; it may look at the answer that the same request had before."""
 
 _ANSWER_BYTES = 500
 """Bytes of an answer beside its data."""
@@ -38,7 +31,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedAnswer:
     """The data of a 200.
 
     Attributes:
@@ -46,16 +39,14 @@ class Answer:
         revision: the team's, before the data were read.
         since: the instant of the team's clock that the data were computed for. The host's clock may go back behind it.
         until: when, by the team's clock, a row enters or leaves the window; None for never.
-        question: computes the answer again once it does not hold any more.
     """
 
     data: bytes
     revision: int
     since: Instant
     until: Instant | None
-    question: "Question"
 
-    def holds(self, caller: Caller) -> bool:
+    def is_fresh(self, caller: Caller) -> bool:
         """Whether the same request of this caller has the same data for its answer now."""
         if self.revision != caller.revision:
             return False
@@ -63,17 +54,21 @@ class Answer:
         return self.since <= now and (self.until is None or now < self.until)
 
 
-class Remembered:
-    """Answers by what they say: one for each team, environment, endpoint and period, whichever key asked."""
+class AnswerCache:
+    """The last answers, one for each team, environment, endpoint and period, whichever key asked."""
 
     def __init__(self) -> None:
-        self._answers: Cache[tuple[str, str, Asked], Answer] = Cache()
+        self._answers: Cache[tuple[str, str, Asked], CachedAnswer] = Cache()
 
-    def get(self, caller: Caller, asked: Asked) -> Answer | None:
-        """Return the last answer to what a caller asks, whether it still holds or not."""
+    def get(self, caller: Caller, asked: Asked) -> CachedAnswer | None:
+        """Return the last answer to what a caller asks, whether it is fresh or not."""
         return self._answers.get((caller.team_id, caller.environment, asked))
 
-    def put(self, caller: Caller, asked: Asked, answer: Answer) -> None:
-        """Remember an answer."""
+    def put(self, caller: Caller, asked: Asked, answer: CachedAnswer) -> None:
+        """Keep an answer."""
         size = _ANSWER_BYTES + len(answer.data)
         self._answers.put((caller.team_id, caller.environment, asked), answer, size, bounds.CACHED_ANSWER_BYTES)
+
+    def has(self, team_id: str, asked: Asked) -> bool:
+        """Whether there is an answer for any environment of a team, fresh or not."""
+        return any((team_id, environment, asked) in self._answers for environment in Environment)

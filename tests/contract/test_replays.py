@@ -1,4 +1,4 @@
-"""Answers that are given before the application is started: as all others, over a real socket."""
+"""Replays by the connection, before the application is started: as all other answers, over a real socket."""
 
 import json
 import logging
@@ -11,9 +11,11 @@ import pytest
 from tests.contract.test_bounds import Response, answer, answers, close, connect, responses, serving
 
 from cstar_mock import bounds
-from cstar_mock.http.at_once import Protocol
-from cstar_mock.http.context import RequestContext, RequestContextMiddleware
+from cstar_mock.http.context import RequestContext
+from cstar_mock.http.facts import RequestFacts
+from cstar_mock.http.middleware import RequestContextMiddleware
 from cstar_mock.http.protocol import BoundedProtocol
+from cstar_mock.http.replay_protocol import ReplayProtocol
 
 TEAM = b"f07114d7-c66e-5709-b0ff-21e45192d472"
 HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -24,15 +26,15 @@ WHOAMI = b"GET /api/v1/auth/whoami" + HOST + KEY
 IDLE_SECONDS = 1.0
 
 
-class Counting(Protocol):
-    """A connection that counts what it answers at once and what it parses."""
+class Counting(ReplayProtocol):
+    """A connection that counts what it replays and what it parses."""
 
-    at_once = 0
+    replays = 0
     packets_parsed = 0
 
-    def _answered_by_application(self) -> bool:
-        answered = super()._answered_by_application()
-        Counting.at_once += answered
+    def _answer(self, read: RequestFacts) -> bool:
+        answered = super()._answer(read)
+        Counting.replays += answered
         return answered
 
     def _parse(self, data: bytes) -> bool:
@@ -52,7 +54,7 @@ class ShortIdle(Counting):
 def _port() -> Iterator[int]:
     with serving(Counting) as port:
         answers(port, close(OVERVIEW))
-        Counting.at_once = Counting.packets_parsed = 0
+        Counting.replays = Counting.packets_parsed = 0
         yield port
 
 
@@ -72,7 +74,7 @@ def control(port: int, method: bytes, path: bytes, body: bytes = b"") -> Any:
 
 def test_it_is_the_answer_that_the_application_gives(port: int) -> None:
     found = answers(port, OVERVIEW, close(OVERVIEW))
-    assert Counting.at_once == 1
+    assert Counting.replays == 1
     (status, headers, body), (long_status, long_headers, long_body) = found
     assert (status, body) == (long_status, long_body)
     assert list(headers) == [name for name in long_headers if name != "connection"]
@@ -81,15 +83,15 @@ def test_it_is_the_answer_that_the_application_gives(port: int) -> None:
 
 def test_it_is_logged_and_recorded_as_any_other(port: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "cstar_mock.requests")
-    at_once, _ = answers(port, OVERVIEW, close(OVERVIEW))
-    id_ = at_once[1]["x-request-id"]
+    replayed, _ = answers(port, OVERVIEW, close(OVERVIEW))
+    id_ = replayed[1]["x-request-id"]
     (line,) = [record for record in caplog.records if getattr(record, "request_id", None) == id_]
     assert line.getMessage() == f"GET {PATH.decode()} 200"
     assert (vars(line)["status"], line.team, line.key) == (200, "acme", "…_key")  # type: ignore[attr-defined]
     (entry,) = [entry for entry in control(port, b"GET", b"/requests")["requests"] if entry["id"] == id_]
     assert entry["request"]["path"] == PATH.decode()
     assert entry["response"]["status"] == 200
-    assert Counting.at_once == 1
+    assert Counting.replays == 1
 
 
 def test_pipelined_requests_get_their_answers_in_order(port: int) -> None:
@@ -97,7 +99,7 @@ def test_pipelined_requests_get_their_answers_in_order(port: int) -> None:
     sent = [OVERVIEW, OVERVIEW, slow, OVERVIEW, WHOAMI + b"\r\n", *[OVERVIEW] * 200, close(OVERVIEW)]
     found = answers(port, b"".join(sent))
     assert [b"keyType" in body for _, _, body in found] == [b"whoami" in request for request in sent]
-    assert Counting.at_once >= 2
+    assert Counting.replays >= 2
     ids = {headers["x-request-id"] for _, headers, _ in found}
     assert len(ids) == len(sent)
 
@@ -106,13 +108,13 @@ def test_the_body_of_a_get_is_read_and_ignored(port: int) -> None:
     with_body = OVERVIEW.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
     found = answers(port, with_body + b"he", b"llo" + OVERVIEW + close(OVERVIEW))
     assert [status for status, _, _ in found] == [200, 200, 200]
-    assert Counting.at_once == 2
+    assert Counting.replays == 2
 
 
 def test_a_request_that_is_known_by_its_bytes_is_not_parsed_again(port: int) -> None:
     with connect(port) as first, connect(port) as second:
         given = [ask(connection, OVERVIEW) for connection in (first, first, second, second)]
-    assert (Counting.at_once, Counting.packets_parsed) == (4, 1)
+    assert (Counting.replays, Counting.packets_parsed) == (4, 1)
     assert len({headers["x-request-id"] for _, headers, _ in given}) == 4
     assert len({(status, tuple(headers), body) for status, headers, body in given}) == 1
     recorded = control(port, b"GET", b"/requests")["requests"]
@@ -120,16 +122,14 @@ def test_a_request_that_is_known_by_its_bytes_is_not_parsed_again(port: int) -> 
     assert [entry["request"] for entry in recorded[:4]] == [recorded[3]["request"]] * 4
 
 
-def test_what_was_done_for_a_known_request_is_not_done_again_when_it_has_to_be_parsed(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has begun, and its key was looked up, before a fault rule sent it the long way."""
-    begun: list[bytes] = []
+def test_a_known_request_that_can_not_be_replayed_now_begins_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was done for it when the connection looked for a replay, and found that a fault rule may decide."""
+    begun: list[RequestContext] = []
     begin = RequestContextMiddleware._begin  # noqa: SLF001
 
-    def counted(self: RequestContextMiddleware, scope: Any) -> RequestContext:
-        begun.append(scope["path"].encode())
-        return begin(self, scope)
+    def counted(self: RequestContextMiddleware) -> RequestContext:
+        begun.append(begin(self))
+        return begun[-1]
 
     with connect(port) as connection:
         ask(connection, OVERVIEW)
@@ -137,7 +137,7 @@ def test_what_was_done_for_a_known_request_is_not_done_again_when_it_has_to_be_p
         before = len(control(port, b"GET", b"/requests")["requests"])
         monkeypatch.setattr(RequestContextMiddleware, "_begin", counted)
         assert [ask(connection, OVERVIEW)[0] for _ in range(3)] == [503, 200, 200]
-    assert begun == [PATH] * 3
+    assert [context.status for context in begun] == [503, 200, 200]
     assert len(control(port, b"GET", b"/requests")["requests"]) == before + 3
 
 
@@ -161,7 +161,7 @@ def test_what_follows_a_request_for_an_upgrade_in_the_same_packet_is_answered(po
         assert [status for status, _, _ in responses(connection)] == [200] * 4
 
 
-@pytest.mark.parametrize("protocol", [Protocol, BoundedProtocol])
+@pytest.mark.parametrize("protocol", [ReplayProtocol, BoundedProtocol])
 def test_a_trailer_is_no_header(protocol: type[BoundedProtocol]) -> None:
     """Else a key in it would be taken or not, as the request is looked at before or after it comes."""
     head = b"GET " + PATH + HOST + b"Transfer-Encoding: chunked\r\n"
@@ -211,7 +211,7 @@ def test_a_request_that_came_through_a_proxy_goes_the_long_way(port: int) -> Non
     """Whose it is, the middleware around the application finds out."""
     forwarded = OVERVIEW.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
     assert [status for status, _, _ in answers(port, forwarded, close(forwarded))] == [200, 200]
-    assert Counting.at_once == 0
+    assert Counting.replays == 0
 
 
 @pytest.mark.parametrize(
@@ -227,18 +227,18 @@ def test_a_request_with_something_special_goes_the_long_way(port: int, request_:
     ((status, headers, _),) = answers(port, request_)
     assert status == 200
     assert name in headers
-    assert Counting.at_once == 0
+    assert Counting.replays == 0
 
 
 @pytest.mark.parametrize("request_", [OVERVIEW, WHOAMI + b"\r\n"])
 def test_a_connection_that_is_idle_for_too_long_is_closed(request_: bytes) -> None:
     with serving(ShortIdle) as port, connect(port) as connection:
         assert ask(connection, OVERVIEW)[0] == 200
-        Counting.at_once = 0
+        Counting.replays = 0
         for _ in range(3):
             time.sleep(IDLE_SECONDS * 0.6)  # longer in sum than it may be idle
             assert ask(connection, request_)[0] == 200
         began = time.monotonic()
         assert responses(connection) == []
         assert time.monotonic() - began >= IDLE_SECONDS * 0.9
-    assert Counting.at_once == (3 if request_ == OVERVIEW else 0)
+    assert Counting.replays == (3 if request_ == OVERVIEW else 0)
