@@ -29,7 +29,7 @@ ENV_PREFIX = "CSTAR_MOCK_"
 
 _STDOUT = 1
 
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """New objects until garbage is looked for. Imports make many that stay: with Python's default, a sixth of a start was
 spent on looking through them again and again."""
 
