@@ -16,7 +16,7 @@ from cstar_mock import bounds, errors
 from cstar_mock.cache import Cache
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.database import Database, Prepared
-from cstar_mock.errors import ApiError, StoreUnavailable
+from cstar_mock.errors import ApiError
 from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
 
@@ -118,34 +118,18 @@ class KeyRing:
         self._rules: Cache[str, tuple[ActiveRule, ...]] = Cache()
         self._version: object = None
 
-    def cached(self, key: bytes) -> Caller | None:
-        """Return the caller that a key stands for, given as its digest; None if it has to be looked up."""
-        try:
-            is_current = self._is_current()
-        except StoreUnavailable:
-            return None
-        caller = self._callers.get(key) if is_current else None
-        return None if caller is None or caller.expired() else caller
-
     async def find(self, key: bytes) -> Caller | None:
         """Return the caller that a key stands for, given as its digest; None if it is unknown, revoked or expired.
 
         Raises:
             StoreUnavailable: the database can't be reached.
         """
-        is_current = self._is_current()
-        caller = self._callers.get(key) if is_current else None
-        if caller is None:
-            caller = await self._look_up(key, cached=is_current)
-        return None if caller is None or caller.expired() else caller
-
-    def _is_current(self) -> bool:
-        """Forget all callers if anything was written since; return whether what is looked up now may be kept."""
         version = self._database.version()
         if version != self._version:
             self._callers.clear()
             self._version = version
-        return version is not None
+        caller = self._callers.get(key) or await self._look_up(key, cached=version is not None)
+        return None if caller is None or caller.expired() else caller
 
     async def _look_up(self, key: bytes, *, cached: bool) -> Caller | None:
         rows = await self._database.read(_KEY_BY_DIGEST.execute, {"digest": key})

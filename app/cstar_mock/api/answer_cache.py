@@ -14,6 +14,7 @@ from cstar_mock.clock import Instant
 from cstar_mock.models import Environment
 from cstar_mock.security import Caller
 
+_LIVE, _TEST = Environment.LIVE.value, Environment.TEST.value
 _ANSWER_BYTES = 500
 """Bytes of an answer beside its data."""
 
@@ -71,4 +72,4 @@ class AnswerCache:
 
     def has(self, team_id: str, asked: Asked) -> bool:
         """Whether there is an answer for any environment of a team, fresh or not."""
-        return any((team_id, environment, asked) in self._answers for environment in Environment)
+        return (team_id, _LIVE, asked) in self._answers or (team_id, _TEST, asked) in self._answers

@@ -1,7 +1,8 @@
-"""Replay: a request that was answered before gets its answer again, if that still holds, without the router.
+"""Replay: a request that was answered before is answered again without the router.
 
 Look first, then answer. `Replays.find` only looks: nothing is counted or recorded, so a request without a replay takes
-its way through the router as if nobody had looked. `Replay.respond` only answers: it never hands a request back.
+its way through the router as if nobody had looked. `Replay.respond` only answers: it never hands a request back. An
+answer that does not hold any more is computed anew, by the function that the router uses.
 
 Two places look. Our own server's connection does before it starts the application, where nothing ever waits
 (`http.middleware.RequestContextMiddleware.replay`); `ReplayMiddleware` does in front of the router, on any server.
@@ -12,6 +13,7 @@ from slowapi.errors import RateLimitExceeded
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.api.analytics import periods
+from cstar_mock.api.analytics.answers import compute
 from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.answer_cache import Asked, CachedAnswer
 from cstar_mock.api.dependencies import Services, concerned_by_faults, count
@@ -35,32 +37,29 @@ class Replays:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def find(self, facts: RequestFacts, client: Client) -> "Replay | None":
-        """Return the answer that holds for a request now, if that can be told without asking the database.
+    async def find(self, facts: RequestFacts, client: Client) -> "Replay | None":
+        """Return the replay of a request; None if only the router may answer it.
 
-        It counts, records and asks nothing.
+        It never waits where the database is embedded.
         """
-        asked = self._asked(facts, client)
-        if asked is None or facts.key is None:
-            return None
-        caller = self._services.key_ring.cached(facts.key)
-        return None if caller is None else self._fresh(facts, caller, asked)
-
-    async def find_in_store(self, facts: RequestFacts, client: Client) -> "Replay | None":
-        """Return the answer that holds for a request now; the database is asked for its key where it has to be."""
-        services = self._services
-        if services.database.embedded:
-            return self.find(facts, client)
         asked = self._asked(facts, client)
         if asked is None or facts.key is None or facts.team_id is None:
             return None
-        if not services.answers.has(facts.team_id, asked):
+        if not self._services.answers.has(facts.team_id, asked):
             return None
         try:
-            caller = await services.key_ring.find(facts.key)
+            caller = await self._services.key_ring.find(facts.key)
         except StoreUnavailable:
             return None  # the router meets it as well, and answers it
-        return None if caller is None else self._fresh(facts, caller, asked)
+        if (
+            caller is None
+            or caller.team_id != facts.team_id
+            or caller.key_type != KeyType.SECRET
+            or concerned_by_faults(facts, caller)
+        ):
+            return None
+        answer = self._services.answers.get(caller, asked)
+        return None if answer is None else Replay(self._services, caller, asked, answer)
 
     def _asked(self, facts: RequestFacts, client: Client) -> Asked | None:
         """Return what a request asks for; None if only the router may answer it."""
@@ -80,34 +79,26 @@ class Replays:
         except ApiError:
             return None
 
-    def _fresh(self, facts: RequestFacts, caller: Caller, asked: Asked) -> "Replay | None":
-        answer = self._services.answers.get(caller, asked)
-        if (
-            answer is None
-            or not answer.is_fresh(caller)
-            or caller.team_id != facts.team_id
-            or caller.key_type != KeyType.SECRET
-            or concerned_by_faults(facts, caller)
-        ):
-            return None
-        return Replay(self._services, caller, answer)
-
 
 class Replay:
-    """An answer that holds for a request now."""
+    """The answer to a request that was answered before: the same if it still holds, else computed anew."""
 
-    def __init__(self, services: Services, caller: Caller, answer: CachedAnswer) -> None:
+    def __init__(self, services: Services, caller: Caller, asked: Asked, answer: CachedAnswer) -> None:
         self._services = services
         self._caller = caller
+        self._asked = asked
         self._answer = answer
 
     async def respond(self, context: RequestContext) -> Reply:
         """Count the request, and return the 200; or the 429 of a key that has used up its limit, or a 503."""
+        answer = self._answer
         try:
             await count(self._services, context, self._caller)
+            if not answer.is_fresh(self._caller):
+                answer = await compute(self._services, self._caller, self._asked)
         except (RateLimitExceeded, ApiError) as error:
             return refuse(context, error)
-        return success_reply(context, self._services, self._answer.data)
+        return success_reply(context, self._services, answer.data)
 
 
 class ReplayMiddleware:
@@ -120,7 +111,7 @@ class ReplayMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            replay = await self.replays.find_in_store(facts_of(scope), scope["client"])
+            replay = await self.replays.find(facts_of(scope), scope["client"])
             if replay is not None:
                 reply = await replay.respond(context_of(scope))
                 await reply.send(send)

@@ -39,14 +39,14 @@ class Recorder(Protocol):
 
 
 class Replay(Protocol):
-    """An answer that can be given again."""
+    """The answer to a request that was answered before."""
 
     async def respond(self, context: RequestContext) -> Reply:
         """Count the request, and return its answer."""
 
 
-Find: TypeAlias = Callable[[RequestFacts, Client], Replay | None]
-"""Returns the answer that can be given again to a request; None if the application has to answer it."""
+Find: TypeAlias = Callable[[RequestFacts, Client], Coroutine[Any, Any, Replay | None]]
+"""Returns the replay of a request; None if the application has to answer it."""
 
 
 class RequestContextMiddleware:
@@ -61,7 +61,7 @@ class RequestContextMiddleware:
             app: what to wrap.
             journal: where requests are recorded.
             monitoring: who counts them, if anybody does.
-            find: finds answers that can be given again; only where neither they nor the journal ever wait.
+            find: finds replays; only where neither they nor the journal ever wait.
         """
         self.app = app
         self.journal = journal
@@ -88,7 +88,9 @@ class RequestContextMiddleware:
         Returns:
             The whole response; None if the application has to answer, and then nothing was done for the request.
         """
-        replay = None if self.find is None or facts.is_for_others else self.find(facts, client)
+        if self.find is None or facts.is_for_others:
+            return None
+        replay = _without_waiting(self.find(facts, client))
         if replay is None:
             return None
         context = self._begin()
