@@ -26,7 +26,7 @@ def requests(rows: int, team: str) -> Iterator[tuple[str, str, str, Any]]:
     overview = {"tickets": figures, "customers": {"total": rows}}
     yield "PUT answers, overview", "PUT", f"/teams/{team}/answers", {"overview": overview}
     yield "GET explain/overview", "GET", f"/teams/{team}/explain/overview?period=year&limit=10000", None
-    agents = [{"name": "A", "ticketsResolved": 9} for _ in range(rows // 10)]
+    agents = [{"name": "A", "ticketsResolved": 18} for _ in range(rows // 20)]
     yield "PUT answers, agents", "PUT", f"/teams/{team}/answers", {"agents": agents}
     yield "GET explain/agents", "GET", f"/teams/{team}/explain/agents?limit=10000", None
     customers = [{"id": f"c{n}"} for n in range(rows // 10)]
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="rows in the largest request")
     arguments = parser.parse_args()
     measured = {}
-    options = ("--journal-size", str(arguments.rows))
+    options = ("--journal-size", str(arguments.rows // 2))
     with tempfile.TemporaryDirectory() as folder, cstar_mock(Path(folder), *options) as ready:
         url = ready["url"]
         key = _create_team(url, "bench")

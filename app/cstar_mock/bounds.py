@@ -80,7 +80,7 @@ MOST_METRIC_TEAMS = 100
 MOST_JOURNAL_TEAMS = 1_000
 """Journals in the memory of a process; the one with the oldest last entry goes first."""
 
-MOST_JOURNAL_ENTRIES = 100_000
+MOST_JOURNAL_ENTRIES = 50_000
 """Entries of all journals in the memory of a process; the journal with the oldest last entry loses its first ones."""
 
 MOST_JOURNAL_HEADERS = 30
@@ -131,7 +131,7 @@ MOST_RECIPE_ROWS = 10_000_000
 MOST_RECIPE_ROWS_IN_REQUEST = 100_000
 """Members, customers and tickets of all recipes in one request of the control API."""
 
-MOST_AGENTS = 10_000
+MOST_AGENTS = 5_000
 """Agents in an answer that rows are constructed for."""
 
 MOST_FIGURE = 100_000
