@@ -138,7 +138,10 @@ class Settings(BaseSettings):
         True, description="Do what a request's `Prefer` header asks for: `code=429`, `wait=2` (RFC 7240)."
     )
     journal_size: int = Field(
-        1000, ge=0, le=bounds.MOST_JOURNAL_ENTRIES, description="Requests of each team to remember for verification; 0 for none."
+        1000,
+        ge=0,
+        le=bounds.MOST_JOURNAL_ENTRIES,
+        description="Requests of each team to remember for verification; 0 for none.",
     )
     control: bool = Field(True, description="Serve the control API under `/__admin`; without it, 404.")
     control_token: SecretStr | None = Field(
