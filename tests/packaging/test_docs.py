@@ -250,7 +250,9 @@ def variables() -> set[str]:
 
     def of(command: Any, prefix: str) -> set[str]:
         inner = getattr(command, "commands", {}).items()
-        options = {prefix + parameter.name.upper() for parameter in command.get_params(Context(command))}
+        # A command keeps its help option, whose names are of the context that first asks for it.
+        context = Context(command, **cli.context_settings)
+        options = {prefix + parameter.name.upper() for parameter in command.get_params(context)}
         return options.union(*(of(one, f"{prefix}{name.replace('-', '_').upper()}_") for name, one in inner))
 
     return of(cli, ENV_PREFIX) | KNOWN_VARIABLES | set(VARIABLES) | OPENTELEMETRY
