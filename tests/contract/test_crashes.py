@@ -10,6 +10,7 @@ from tests.contract.test_bounds import serving
 from cstar_mock.database import Database
 from cstar_mock.errors import StoreUnavailable
 from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.security import KeyRing
 
 
 @pytest.fixture(scope="module", name="url")
@@ -78,4 +79,23 @@ def test_a_crash_of_a_replay_is_answered_logged_and_recorded(
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.getMessage() == f"crash in GET {path}"
     assert record.exc_info is not None
+    assert record.__dict__["request_id"] == response.headers["X-Request-Id"]
+
+
+def test_a_crash_of_the_look_for_a_replay_is_answered_and_logged_once(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    with httpx2.Client(base_url=url, headers={"Authorization": "Bearer sk_live_your_key"}) as client:
+        path = f"/api/v1/teams/{client.get('/api/v1/auth/whoami').json()['data']['teamId']}/analytics/overview"
+        assert client.get(path).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(KeyRing, "find", crash)
+            response = client.get(path)
+        assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+        assert client.get(path).status_code == 200
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == f"crash in GET {path}"
     assert record.__dict__["request_id"] == response.headers["X-Request-Id"]

@@ -90,7 +90,10 @@ class RequestContextMiddleware:
         """
         if self.find is None or facts.is_for_others:
             return None
-        replay = _without_waiting(self.find(facts, client))
+        try:
+            replay = _without_waiting(self.find(facts, client))
+        except Exception:  # noqa: BLE001  (the application meets it as well, where it is logged and answered)
+            return None
         if replay is None:
             return None
         context = self._begin()
