@@ -200,16 +200,14 @@ class FaultRule(_Part):
         return self
 
     def matches(self, request: "FaultRequest") -> bool:
-        """Whether the rule is about this request."""
+        """Whether the rule is about this request, if it is about its key."""
         match = self.match
-        return (
-            (match.endpoint is None or match.endpoint == request.endpoint)
-            and (match.period is None or match.period == request.period)
-            and self.matches_key(request.key_type, request.environment, request.key_name)
+        return (match.endpoint is None or match.endpoint == request.endpoint) and (
+            match.period is None or match.period == request.period
         )
 
     def matches_key(self, key_type: str, environment: str, name: str | None) -> bool:
-        """Whether the rule may be about requests with this key."""
+        """Whether the rule may be about requests with a key, given by its type, environment and name."""
         match = self.match
         return (
             (match.key_type is None or match.key_type == key_type)
@@ -244,12 +242,9 @@ class ActiveRule:
 
 @dataclass(frozen=True, slots=True)
 class FaultRequest:
-    """What rules look at."""
+    """What rules look at, besides the key."""
 
     endpoint: str
-    key_type: str
-    environment: str
-    key_name: str | None
     period: str | None
 
 
@@ -364,7 +359,7 @@ async def decide(
     """Return what the team's rules want to happen to a request, and count it.
 
     Args:
-        rules: the team's rules, in their order.
+        rules: the team's rules that may be about the request's key, in their order.
         request: what the rules look at.
         team_id: whose counts.
         counts: the counts.

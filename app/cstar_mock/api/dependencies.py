@@ -98,7 +98,7 @@ def concerned_by_faults(facts: RequestFacts, caller: Caller) -> bool:
     """Whether a fault rule of the team may decide about such a request."""
     if not caller.faults:
         return False
-    request = _fault_request(facts, caller)
+    request = _fault_request(facts)
     return any(active.rule.matches(request) for active in caller.faults)
 
 
@@ -126,7 +126,7 @@ async def _fail_if_asked_to(request: Request, services: Services, context: Reque
     if decision is None and caller.faults:
         now = real_now() + caller.clock.advanced
         decision = await faults.decide(
-            caller.faults, _fault_request(facts_of(scope), caller), caller.team_id, services.state.fault_counts, now
+            caller.faults, _fault_request(facts_of(scope)), caller.team_id, services.state.fault_counts, now
         )
         if decision is not None:
             context.fault = decision.rule_id
@@ -141,7 +141,7 @@ async def _fail_if_asked_to(request: Request, services: Services, context: Reque
     decision.fail()
 
 
-def _fault_request(facts: RequestFacts, caller: Caller) -> FaultRequest:
+def _fault_request(facts: RequestFacts) -> FaultRequest:
     endpoint = facts.path.rsplit("/", 1)[-1]
     period = None
     if endpoint == Endpoint.OVERVIEW:
@@ -149,4 +149,4 @@ def _fault_request(facts: RequestFacts, caller: Caller) -> FaultRequest:
             period = periods.requested(facts.query_string)
         except ApiError:
             period = None  # A period that is not allowed matches no rule about one.
-    return FaultRequest(endpoint, caller.key_type, caller.environment, caller.key_name, period)
+    return FaultRequest(endpoint, period)
