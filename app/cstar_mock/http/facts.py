@@ -1,12 +1,12 @@
 """What a request says, read once: for all requests that are equal to the byte if our own server serves them."""
 
-import re
 from collections.abc import Sequence
 from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
 from starlette.types import Scope
 
+from cstar_mock.http.routes import ANALYTICS
 from cstar_mock.journal import shown, shown_headers
 from cstar_mock.security import key_digest
 
@@ -17,7 +17,6 @@ Client: TypeAlias = tuple[str, int] | None
 """The address and the port that a request came from, if they are known."""
 
 _ENDPOINTS = frozenset(("overview", "agents", "whoami"))
-_ANALYTICS = re.compile(r"/api/v1/teams/([^/]+)/analytics/(?:overview|agents)")
 _FOR_OTHERS = frozenset((b"origin", b"x-forwarded-for"))
 """Headers that the middleware around the application reads."""
 
@@ -67,7 +66,7 @@ def read(method: str, path: str, query_string: bytes, headers: Sequence[tuple[by
     shown_path = shown(path)
     shown_query = shown(query_string.decode("latin-1")) if query_string else ""
     endpoint = shown_path.rsplit("/", 1)[-1]
-    analytics = _ANALYTICS.fullmatch(path)
+    analytics = ANALYTICS.fullmatch(path)
     recorded, size = shown_headers(headers)
     return RequestFacts(
         method,

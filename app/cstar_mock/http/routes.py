@@ -15,7 +15,8 @@ _ROUTES: Mapping[str, str] = {
     "/openapi.json": "docs",
     "/": "docs",
 }
-_ANALYTICS = re.compile(r"/api/v1/teams/[^/]+/analytics/(overview|agents)")
+ANALYTICS = re.compile(r"/api/v1/teams/([^/]+)/analytics/(overview|agents)")
+"""A path of the Analytics API: the team, and the endpoint."""
 
 
 def route_of(path: str) -> str:
@@ -23,9 +24,9 @@ def route_of(path: str) -> str:
     found = _ROUTES.get(path)
     if found is not None:
         return found
-    analytics = _ANALYTICS.fullmatch(path)
+    analytics = ANALYTICS.fullmatch(path)
     if analytics is not None:
-        return analytics[1]
+        return analytics[2]
     if path.startswith("/__admin") and path[8:9] in {"", "/"}:
         return "control"
     return "docs" if path.startswith("/docs/") else OTHER
