@@ -42,9 +42,17 @@ requests = st.tuples(
     st.sampled_from(KEYS[:1] * 14 + KEYS),
     st.sampled_from((*[{}] * 10, {"Prefer": "code=503"}, {"Origin": "https://a.example"})),
 )
+neighbours = st.tuples(
+    st.just("get"),
+    st.just("overview"),
+    st.just(""),
+    st.just("sk_live_neighbour_key"),
+    st.just({}),
+    st.sampled_from((0, 1)),  # another team's answer, and then their own
+)
 WRITES = ("delete a response", "advance", "freeze", "run", "limit", "fault", "no fault", "revoke", "reset", "second")
 writes = st.tuples(st.sampled_from(WRITES))
-histories = st.lists(st.one_of(requests, requests, requests, writes), min_size=8, max_size=30)
+histories = st.lists(st.one_of(requests, requests, requests, requests, neighbours, writes), min_size=8, max_size=30)
 
 
 class _Forgetful(AnswerCache):
@@ -95,7 +103,8 @@ class _Doors:
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(4)]
         self.databases[0].prepare()
-        self.team = load_datasets(self.databases[0], ["documented"])[0].id
+        self.teams = [team.id for team in load_datasets(self.databases[0], ["documented"])]
+        self.team = self.teams[0]
         self.writer = self.databases[3]
         self.clients: list[TestClient] = []
         apps: list[Any] = []
@@ -114,9 +123,9 @@ class _Doors:
         self.writer.write_now(reset_team, self.team)
         self.second += 10_000
 
-    def get(self, name: str, query: str, key: str, headers: dict[str, str]) -> None:
+    def get(self, name: str, query: str, key: str, headers: dict[str, str], team: int = 0) -> None:
         """Ask all, and compare."""
-        path = f"/api/v1/teams/{self.team}/analytics/{name}{query}"
+        path = f"/api/v1/teams/{self.teams[team]}/analytics/{name}{query}"
         answers = [client.get(path, headers={"Authorization": f"Bearer {key}", **headers}) for client in self.clients]
         first, *others = ((answer.status_code, _told(answer.headers), _body(answer.text)) for answer in answers)
         assert others == [first, first]
