@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+from tests.conftest import NOW
 from tests.control.conftest import ADMIN, Control, Team
 from tests.hostile import VALUES, Path, Walker
 
-from cstar_mock.clock import parse_instant
+from cstar_mock.clock import parse_instant, parse_iso_duration
 from cstar_mock.models import Base
 
 SOME = 40
@@ -178,8 +179,16 @@ def instant(value: Any) -> int | None:
         return None
 
 
+def instant_after(value: str) -> int | None:
+    """Return the instant that the clock shows after it was advanced by a text, if that is a duration."""
+    try:
+        return parse_instant(NOW) + parse_iso_duration(value)
+    except ValueError:
+        return None
+
+
 def assert_shown(place: Place, value: Any, shown: str) -> None:
-    """Assert that a value which was taken is shown as it was given, or as the same instant."""
+    """Assert that a value which was taken is shown as it was given, as the same instant, or by a clock that moved."""
     if place.where[:1] in {("query",), ("path",), ()} or place.operation in {
         "createTeam",
         "setAnswers",
@@ -187,7 +196,7 @@ def assert_shown(place: Place, value: Any, shown: str) -> None:
         "findRequests",
     }:
         return  # these show nothing of what they were given
-    wanted = instant(value)
+    wanted = instant_after(value) if place.where == ("by",) else instant(value)
     if wanted is not None:
         assert wanted in map(instant, shown.split('"')), shown
     elif isinstance(value, str):
@@ -197,7 +206,7 @@ def assert_shown(place: Place, value: Any, shown: str) -> None:
 @pytest.fixture
 def desk(control: Control) -> Desk:
     """A team with a row of each kind."""
-    content = {"clock": "2025-12-10T14:30:00Z", "test": ROWS}
+    content = {"clock": NOW, "test": ROWS}
     return Desk(control, control.team(slug="desk", dataset=content))
 
 
