@@ -117,6 +117,7 @@ class KeyRing:
         self._callers: Cache[bytes, Caller] = Cache()
         self._rules: Cache[str, tuple[ActiveRule, ...]] = Cache()
         self._version: object = None
+        self._unknown: bytes | None = None
 
     async def find(self, key: bytes) -> Caller | None:
         """Return the caller that a key stands for, given as its digest; None if it is unknown, revoked or expired.
@@ -127,8 +128,13 @@ class KeyRing:
         version = self._database.version()
         if version != self._version:
             self._callers.clear()
-            self._version = version
-        caller = self._callers.get(key) or await self._look_up(key, cached=version is not None)
+            self._version, self._unknown = version, None
+        caller = self._callers.get(key)
+        if caller is None and key != self._unknown:
+            caller = await self._look_up(key, cached=version is not None)
+            if caller is None and version is not None:
+                # A request asks twice: for a replay, and in the router. More of them would be a stranger's to fill.
+                self._unknown = key
         return None if caller is None or caller.expired() else caller
 
     async def _look_up(self, key: bytes, *, cached: bool) -> Caller | None:

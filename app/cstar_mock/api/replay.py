@@ -45,10 +45,11 @@ class Replays:
         asked = self._asked(facts, client)
         if asked is None or facts.key is None or facts.team_id is None:
             return None
-        if not self._services.answers.has(facts.team_id, asked):
-            return None
+        services = self._services
+        if not services.database.embedded and not services.answers.has(facts.team_id, asked):
+            return None  # to ask PostgreSQL for the key would be in vain
         try:
-            caller = await self._services.key_ring.find(facts.key)
+            caller = await services.key_ring.find(facts.key)
         except StoreUnavailable:
             return None  # the router meets it as well, and answers it
         if (
@@ -58,8 +59,8 @@ class Replays:
             or concerned_by_faults(facts, caller)
         ):
             return None
-        answer = self._services.answers.get(caller, asked)
-        return None if answer is None else Replay(self._services, caller, asked, answer)
+        answer = services.answers.get(caller, asked)
+        return None if answer is None else Replay(services, caller, asked, answer)
 
     def _asked(self, facts: RequestFacts, client: Client) -> Asked | None:
         """Return what a request asks for; None if only the router may answer it."""
