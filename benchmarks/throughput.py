@@ -49,6 +49,7 @@ while True:
 """
 CONNECTIONS = 64
 TWO_WORKERS = "overview, two workers"
+POSTGRESQL = "overview, PostgreSQL alone"
 BARE_ROUTE = "bare FastAPI route"
 COMPUTED = "overview, computed each time"
 WRITTEN = "overview, written to in between"
@@ -71,15 +72,24 @@ def _revision(file: Path) -> int:
 
 
 @contextmanager
-def _sandbox(folder: Path, *options: str) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
-    """Run two workers on PostgreSQL and Valkey; yield the ready file's content and the main process of each part."""
-    (folder / "rows").mkdir(mode=0o700)
+def _sandbox(folder: Path, *options: str) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, int]]]:
+    """Run one worker on PostgreSQL, and two on PostgreSQL and Valkey.
+
+    Yields:
+        The ready file's content of both, and the main process of each part of the latter.
+    """
+    for name in ("rows", "alone"):
+        (folder / name).mkdir(mode=0o700)
     with postgresql(folder / "rows") as database, valkey() as state:
         upgrade = [sys.executable, "-m", "cstar_mock", "db", "upgrade", "--database", database.url]
         subprocess.run(upgrade, check=True, stdout=subprocess.DEVNULL)
         shared = ("--database", database.url, "--state", state.url, "--workers", "2")
-        with cstar_mock(folder, *options, *shared) as ready:
-            yield ready, {"workers": ready["process"].pid, "PostgreSQL": database.pid, "Valkey": state.pid}
+        with (
+            cstar_mock(folder, *options, *shared) as ready,
+            cstar_mock(folder / "alone", *options, "--database", database.url) as alone,
+        ):
+            parts = {"workers": ready["process"].pid, "PostgreSQL": database.pid, "Valkey": state.pid}
+            yield alone, ready, parts
 
 
 def main() -> None:
@@ -96,7 +106,7 @@ def main() -> None:
         cstar_mock(Path(folder), *options, "--dataset", "busy") as ready,
         cstar_mock(Path(other_folder), *options, "--database", f"sqlite:///{other_folder}/shared.db") as shared,
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as third_folder,
-        _sandbox(Path(third_folder), *options) as (sandbox, parts),
+        _sandbox(Path(third_folder), *options) as (alone, sandbox, parts),
     ):
         file = Path(other_folder) / "shared.db"
         teams = {team["slug"]: team for team in ready["teams"]}
@@ -110,6 +120,7 @@ def main() -> None:
             "overview of a running clock": (ready["url"], running, busy["keys"]["sk_test"]),
             WRITTEN: (shared["url"], f"{analytics}/overview", key),
             COMPUTED: (shared["url"], f"{analytics}/overview", key),
+            POSTGRESQL: (alone["url"], f"{analytics}/overview", key),
             TWO_WORKERS: (sandbox["url"], f"{analytics}/overview", key),
             "401": (ready["url"], f"{analytics}/overview", "wrong"),
         }

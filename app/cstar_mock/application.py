@@ -91,7 +91,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
     app.state.services = Services(
         settings=settings_,
         database=database,
-        key_ring=KeyRing(database),
+        key_ring=KeyRing(database, together=tracing is None),
         answers=AnswerCache(),
         rate_limiter=RateLimiter(settings_, state.windows),
         state=state,

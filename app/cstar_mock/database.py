@@ -126,7 +126,7 @@ class Database:
         """
         if self.embedded:
             return self.read_now(work, *args, **kwargs)
-        return await self._in_thread("read", partial(self.read_now, work, *args, **kwargs), self._longest_read())
+        return await self._in_thread("read", partial(self.read_now, work, *args, **kwargs), self.longest_read())
 
     async def read_snapshot(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -137,7 +137,7 @@ class Database:
             StoreUnavailable: the database can't be reached.
         """
         call = partial(self._timed, "read", partial(self._read_snapshot, work, *args, **kwargs))
-        return await self._in_thread("snapshot", call, self._longest_read())
+        return await self._in_thread("snapshot", call, self.longest_read())
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work in one transaction, committed if it returns and rolled back if it raises.
@@ -150,7 +150,8 @@ class Database:
         asked = time.monotonic()
         return await self._in_thread("write", lambda: self._write_since(asked, work, *args, **kwargs))
 
-    def _longest_read(self) -> float | None:
+    def longest_read(self) -> float | None:
+        """Return the most seconds that a read may take, waiting for a connection included; None for any number."""
         limits = self.limits
         return None if limits.statement_timeout is None else limits.pool_timeout + limits.statement_timeout
 

@@ -6,24 +6,26 @@ the documented order.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Text, bindparam, cast, select
+from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, cast, select
 
 from cstar_mock import bounds, errors
+from cstar_mock.batches import Batches
 from cstar_mock.cache import Cache
 from cstar_mock.clock import Duration, Instant, TeamClock
 from cstar_mock.database import Database, Prepared
-from cstar_mock.errors import ApiError
+from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
-_KEY_BY_DIGEST = Prepared(
+_KEYS = (  # a revoked key is as an unknown one
     select(
+        ApiKey.digest,
         ApiKey.id,
         ApiKey.key_type,
         ApiKey.environment,
@@ -42,9 +44,14 @@ _KEY_BY_DIGEST = Prepared(
         Team.clock_advanced,
     )
     .join(Team, Team.id == ApiKey.team_id)
-    .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
+    .where(ApiKey.revoked_at.is_(None))
 )
-"""A revoked key is as an unknown one."""
+_KEY_BY_DIGEST = Prepared(_KEYS.where(ApiKey.digest == bindparam("digest")))
+_KEYS_BY_DIGESTS = Prepared(_KEYS.where(ApiKey.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary)))))
+"""For PostgreSQL: the keys of many requests in one statement."""
+
+_BATCH = 100
+"""Most keys in one statement."""
 
 _CALLER_BYTES = 3_000
 """Bytes of a caller without its fault rules."""
@@ -55,8 +62,9 @@ _RULE_BYTES_A_CHARACTER = 40
 
 
 class _KeyRow(NamedTuple):
-    """A row of `_KEY_BY_DIGEST`, its columns in their order."""
+    """A row of `_KEYS`, its columns in their order."""
 
+    digest: bytes
     key_id: str
     key_type: str
     environment: str
@@ -110,14 +118,27 @@ class Caller:
 
 
 class KeyRing:
-    """The callers seen lately, by their keys' digests, for as long as the store holds still."""
+    """The callers seen lately, by their keys' digests, for as long as the store holds still.
 
-    def __init__(self, database: Database) -> None:
+    On PostgreSQL, every request looks its key up; requests that wait at the same time share a statement.
+    """
+
+    def __init__(self, database: Database, *, together: bool = True) -> None:
+        """Make an empty key ring.
+
+        Args:
+            database: the database with the keys.
+            together: whether requests may share a statement. With tracing they may not: a statement is a span of
+                one request.
+        """
         self._database = database
         self._callers: Cache[bytes, Caller] = Cache()
         self._rules: Cache[str, tuple[ActiveRule, ...]] = Cache()
         self._version: object = None
         self._unknown: bytes | None = None
+        self._lookups: Batches[bytes, Caller | None] | None = None
+        if together and not database.embedded:
+            self._lookups = Batches(self._look_up_all, _BATCH)
 
     async def find(self, key: bytes) -> Caller | None:
         """Return the caller that a key stands for, given as its digest; None if it is unknown, revoked or expired.
@@ -138,6 +159,11 @@ class KeyRing:
         return None if caller is None or caller.expired() else caller
 
     async def _look_up(self, key: bytes, *, cached: bool) -> Caller | None:
+        if self._lookups is not None:
+            try:
+                return await self._lookups.ask(key, self._database.longest_read())
+            except TimeoutError as error:
+                raise StoreUnavailable from error
         rows = await self._database.read(_KEY_BY_DIGEST.execute, {"digest": key})
         if not rows:
             return None
@@ -147,6 +173,11 @@ class KeyRing:
             size = _CALLER_BYTES + _rules_bytes(row.faults)
             self._callers.put(key, caller, size, bounds.CACHED_CALLER_BYTES)
         return caller
+
+    async def _look_up_all(self, keys: Sequence[bytes]) -> list[Caller | Exception | None]:
+        rows = await self._database.read(_KEYS_BY_DIGESTS.execute, {"digests": list(set(keys))})
+        callers = {row.digest: _caller(row, self._rules_of(row.faults)) for row in map(_KeyRow._make, rows)}
+        return [callers.get(key) for key in keys]
 
     def _rules_of(self, stored: str) -> tuple[ActiveRule, ...]:
         """Return parsed fault rules: to parse them costs more than everything else of a look-up."""

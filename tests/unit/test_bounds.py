@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
 from cstar_mock.api.answer_cache import AnswerCache, Asked, CachedAnswer
+from cstar_mock.database import Limits
 from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
@@ -90,6 +91,9 @@ def test_an_answer_that_never_fits_is_not_cached(monkeypatch: pytest.MonkeyPatch
 class _Store:
     """A store with a key for every digest, and fault rules of a size."""
 
+    embedded = True
+    limits = Limits()
+
     def __init__(self, rules: str) -> None:
         self.rules = rules
         self.asked = 0
@@ -101,7 +105,8 @@ class _Store:
         self.asked += 1
         team = parameters["digest"].decode()
         rules = self.rules.replace("TEAM", team)
-        return [("key_1", "secret", "live", "1234", None, None, None, team, team, team, 1, None, rules, None, 0, 0)]
+        key = ("key_1", "secret", "live", "1234", None, None, None)
+        return [(parameters["digest"], *key, team, team, team, 1, None, rules, None, 0, 0)]
 
 
 def _asked_again(store: _Store, callers: int) -> int:

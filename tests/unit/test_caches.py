@@ -44,6 +44,9 @@ BOUNDED = {
 """What bounds it: a constant of `bounds`, or words where what it holds can't grow with what is sent."""
 
 OF_ONE_REQUEST = {
+    "batches.py Batches._queues",
+    "batches.py _Queue.under_way",
+    "batches.py _Queue.waiting",
     "cache.py Cache._entries",
     "cli.py _ServeCommand.defaults",
     "control/problems.py ProblemDetails.errors",

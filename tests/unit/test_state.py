@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -18,8 +19,9 @@ from cstar_mock import bounds, journal
 from cstar_mock.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, FaultRule, activated
 from cstar_mock.journal import Entry, RequestState
+from cstar_mock.rate_limit import Hit
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
-from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows
+from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows, key_of
 from cstar_mock.state.valkey_journal import ValkeyJournal
 
 quickly = settings(
@@ -271,6 +273,57 @@ def test_an_engine_that_has_forgotten_the_scripts_is_told_them_again(
     loop.run(windows.hit(counter, 5, 60))
     loop.run(engines[0].send("SCRIPT", "FLUSH"))
     assert loop.run(windows.hit(counter, 5, 60)).remaining == 3
+
+
+def test_a_count_whose_answer_is_lost_is_not_sent_again(
+    valkey: str, engines: list[Engine], loop: asyncio.Runner
+) -> None:
+    async def hit_without_answers(counter: str) -> Sequence[object]:
+        cut = asyncio.Event()
+
+        async def relay(client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+            address = urlsplit(valkey)
+            _, requests = await asyncio.open_connection(address.hostname, address.port)
+            while data := await client.read(65_536):
+                requests.write(data)
+                await requests.drain()
+                if b"EVAL" in data:
+                    await asyncio.sleep(0.1)  # Valkey has counted by then
+                    cut.set()
+                    break
+                answers.write(b"+OK\r\n" * data.count(b"CLIENT"))
+            answers.close()
+            requests.close()
+
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        async with server:
+            engine = Engine(f"valkey://127.0.0.1:{server.sockets[0].getsockname()[1]}", 5)
+            await engine.open()
+            hits = [ValkeyWindows(engine).hit(counter, 100, 60) for _ in range(10)]
+            found = await asyncio.gather(*hits, return_exceptions=True)
+            await engine.close()
+        assert cut.is_set()
+        return found
+
+    counter = name()
+    windows = ValkeyWindows(engines[0])
+    loop.run(windows.hit(counter, 100, 60))  # Valkey knows the script, so that the first sending counts
+    lost = loop.run(hit_without_answers(counter))
+    assert [type(error) for error in lost] == [StateUnavailable] * 10
+    assert loop.run(windows.hit(counter, 100, 60)).remaining == 100 - 12
+
+
+def test_a_script_that_is_refused_fails_for_its_own_request_only(engines: list[Engine], loop: asyncio.Runner) -> None:
+    windows, counters = ValkeyWindows(engines[0]), [name() for _ in range(20)]
+    loop.run(engines[0].send("SET", key_of("window", counters[7]), "not a hash"))
+
+    async def hit_all() -> Sequence[object]:
+        return await asyncio.gather(*(windows.hit(counter, 5, 60) for counter in counters), return_exceptions=True)
+
+    found = loop.run(hit_all())
+    assert [number for number, answer in enumerate(found) if isinstance(answer, StateUnavailable)] == [7]
+    assert "WRONGTYPE" in str(cast("StateUnavailable", found[7]).__cause__)
+    assert all(isinstance(answer, Hit) and answer.remaining == 4 for answer in found if answer is not found[7])
 
 
 def test_an_engine_that_died_is_missed_at_once_and_found_again_at_once(loop: asyncio.Runner) -> None:

@@ -9,11 +9,12 @@ import hashlib
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
+from cstar_mock.batches import Batches
 from cstar_mock.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, Taken, drawn
 from cstar_mock.rate_limit import Hit
@@ -24,6 +25,8 @@ _PREFIX = "cstar-mock"
 _MOST_CONNECTIONS = 64
 DAY = 86_400
 """Seconds."""
+_BATCH = 100
+"""Most scripts in one pipeline."""
 _FAULTS_SECONDS = 30 * DAY
 _BLOCK = 64
 
@@ -51,6 +54,7 @@ class Engine:
         self._url = url
         self._timeout = timeout
         self._client: Valkey | None = None
+        self._scripts = Batches(self._evaluate_all, _BATCH)
         try:
             self._new_client().connection_pool.make_connection()  # type: ignore[no-untyped-call]
         except (TypeError, ValueError, ValkeyError):
@@ -66,6 +70,31 @@ class Engine:
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
+
+    async def evaluate(self, script: "Script", key: str, arguments: Sequence[str | int | bytes]) -> Any:
+        """Run a script on one key, together with those of other requests, and return its answer.
+
+        Raises:
+            StateUnavailable: there is no answer within the time-out, or it is a refusal.
+        """
+        try:
+            return await self._scripts.ask(_Call(script, key, arguments), self._timeout)
+        except TimeoutError:
+            raise StateUnavailable from self._too_late()
+
+    async def _evaluate_all(self, calls: "Sequence[_Call]") -> list[Any]:
+        async def pipeline(client: Valkey) -> list[Any]:
+            answers = await _piped(
+                client, [("EVALSHA", call.script.digest, 1, call.key, *call.arguments) for call in calls]
+            )
+            unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if unknown:  # nothing was done
+                whole = [("EVAL", calls[n].script.text, 1, calls[n].key, *calls[n].arguments) for n in unknown]
+                for number, answer in zip(unknown, await _piped(client, whole), strict=True):
+                    answers[number] = answer
+            return [_refused(answer) if isinstance(answer, ValkeyError) else answer for answer in answers]
+
+        return await self.run(pipeline)
 
     async def check(self) -> None:
         """Ask for an answer.
@@ -97,9 +126,12 @@ class Engine:
                 async with self._new_client() as client:
                     return await commands(client)
         except TimeoutError:
-            raise StateUnavailable from TimeoutError(f"no answer within {self._timeout:g} s")
+            raise StateUnavailable from self._too_late()
         except (ValkeyError, OSError) as error:
             raise StateUnavailable from error
+
+    def _too_late(self) -> TimeoutError:
+        return TimeoutError(f"no answer within {self._timeout:g} s")
 
     def _new_client(self) -> Valkey:
         pool = BlockingConnectionPool.from_url(
@@ -117,8 +149,8 @@ class Script:
     """A Lua script, sent whole only if the engine does not know it yet."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, engine: Engine, key: str, *arguments: str | int | bytes) -> Any:
         """Run it on one key, and return its answer.
@@ -126,14 +158,30 @@ class Script:
         Raises:
             StateUnavailable: there is none.
         """
+        return await engine.evaluate(self, key, arguments)
 
-        async def run(client: Valkey) -> Any:
-            try:
-                return await client.evalsha(self._digest, 1, key, *arguments)  # type: ignore[arg-type,misc]
-            except NoScriptError:  # nothing was done
-                return await client.eval(self._text, 1, key, *arguments)  # type: ignore[arg-type,misc]
 
-        return await engine.run(run)
+class _Call(NamedTuple):
+    """One run of a script."""
+
+    script: Script
+    key: str
+    arguments: Sequence[str | int | bytes]
+
+
+async def _piped(client: Valkey, commands: Iterable[tuple[str | int | bytes, ...]]) -> list[Any]:
+    """Send commands in one go; the answer to one that is refused is the exception."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    return answers
+
+
+def _refused(error: ValkeyError) -> StateUnavailable:
+    unavailable = StateUnavailable()
+    unavailable.__cause__ = error
+    return unavailable
 
 
 # The engine's own clock, so that hosts whose clocks differ agree. The key ends with its window: in real time, which
