@@ -26,8 +26,8 @@ from sqlalchemy import create_engine, text
 
 from cstar_mock import migrate
 from cstar_mock.api.analytics import service
-from cstar_mock.api.analytics.periods import Period
-from cstar_mock.clock import parse_instant
+from cstar_mock.contract.clock import parse_instant
+from cstar_mock.contract.periods import Period
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import LoadedTeam, load

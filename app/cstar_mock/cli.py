@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cstar_mock import VERSION, bounds
-from cstar_mock.redaction import printable, shortened
+from cstar_mock.contract.redaction import printable, shortened
 
 _MOST_SHOWN = 10
 """Teams whose slugs are shown at the start."""
@@ -474,12 +474,11 @@ _EXTRAS = {
 
 def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
+    from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable, UnknownName
     from cstar_mock.database import SchemaOutdated
-    from cstar_mock.errors import StateUnavailable, StoreUnavailable
     from cstar_mock.process import NotStarted
     from cstar_mock.server import CannotListen
     from cstar_mock.store_errors import StoreConflict
-    from cstar_mock.teams import UnknownName
 
     if isinstance(error, SchemaOutdated):
         return f"{error}: run `cstar-mock db upgrade`"

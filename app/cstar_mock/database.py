@@ -26,7 +26,7 @@ from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from cstar_mock import postgresql, sqlite, store_errors
-from cstar_mock.errors import StoreUnavailable
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.models import Base
 from cstar_mock.sqlite_file import File
 

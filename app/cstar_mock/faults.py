@@ -26,23 +26,16 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from cstar_mock import bounds, clock, errors, ids
-from cstar_mock.api.analytics.periods import Period
-from cstar_mock.clock import Instant
-from cstar_mock.errors import CATALOGUE, ApiError, ErrorKind
-from cstar_mock.models import Environment, KeyType
-from cstar_mock.values import WHOLE, Json, Number, Text
+from cstar_mock import bounds
+from cstar_mock.contract import clock, errors, ids
+from cstar_mock.contract.clock import Instant
+from cstar_mock.contract.errors import CATALOGUE, ApiError, ErrorKind
+from cstar_mock.contract.json_types import WHOLE, Json, Number, Text
+from cstar_mock.contract.periods import Period
+from cstar_mock.contract.vocabulary import Endpoint, Environment, KeyType
 
 DEFAULT_RETRY_AFTER = 1
 """Seconds in `Retry-After` where a rule does not say: short, as a test waits for it."""
-
-
-class Endpoint(StrEnum):
-    """The endpoints, by the last part of their path."""
-
-    OVERVIEW = "overview"
-    AGENTS = "agents"
-    WHOAMI = "whoami"
 
 
 class ConnectionFault(StrEnum):

@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from cstar_mock import bounds, errors
+from cstar_mock import bounds
+from cstar_mock.contract import errors
 from cstar_mock.rate_limit import Hit, Windows
 
 T = TypeVar("T")

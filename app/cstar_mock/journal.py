@@ -7,9 +7,10 @@ from itertools import islice
 from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
-from cstar_mock import bounds, clock
-from cstar_mock.clock import Instant
-from cstar_mock.redaction import redacted
+from cstar_mock import bounds
+from cstar_mock.contract import clock
+from cstar_mock.contract.clock import Instant
+from cstar_mock.contract.redaction import redacted
 
 UNMATCHED = ""
 """In the place of a team: requests that belonged to none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from cstar_mock import bounds
 from cstar_mock.background_writer import BackgroundWriter
-from cstar_mock.redaction import printable
+from cstar_mock.contract.redaction import printable
 from cstar_mock.settings import LogFormat, LogLevel
 
 _STDERR = 2

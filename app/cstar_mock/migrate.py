@@ -8,8 +8,9 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, func, select
 
 from cstar_mock import rollups, shipped, teams
+from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.database import Database, SchemaUnknown, schema_revision
-from cstar_mock.models import Base, Environment, Scope
+from cstar_mock.models import Base, Scope
 
 _UPGRADE_LOCK = 0x6353746172  # "cStar"
 

@@ -27,43 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from cstar_mock.clock import Duration, Instant
-
-
-class Environment(StrEnum):
-    """Two separate sets of data in each team [site]."""
-
-    LIVE = "live"
-    TEST = "test"
-
-
-class KeyType(StrEnum):
-    """What a key may do: a publishable key is for browsers and may not read analytics [doc]."""
-
-    SECRET = "secret"  # noqa: S105
-    PUBLISHABLE = "publishable"
-
-
-class TicketStatus(StrEnum):
-    """The states of a ticket [site]."""
-
-    NEW = "new"
-    OPEN = "open"
-    PENDING = "pending"
-    RESOLVED = "resolved"
-    CLOSED = "closed"
-
-
-OPEN_STATUSES = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
-"""The statuses that count as open [ours]."""
-
-KEY_PREFIXES = {
-    "sk_live": (KeyType.SECRET, Environment.LIVE),
-    "sk_test": (KeyType.SECRET, Environment.TEST),
-    "pk_live": (KeyType.PUBLISHABLE, Environment.LIVE),
-    "pk_test": (KeyType.PUBLISHABLE, Environment.TEST),
-}
-"""What the four prefixes of a key say [site]."""
+from cstar_mock.contract.clock import Duration, Instant
+from cstar_mock.contract.vocabulary import Environment, KeyType, TicketStatus
 
 
 @dataclass(frozen=True, slots=True)

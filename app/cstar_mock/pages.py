@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 
 from cstar_mock import VERSION
 from cstar_mock.api.dependencies import services_of
-from cstar_mock.errors import StateUnavailable, StoreUnavailable
+from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 from cstar_mock.http.protocol import DRAINING
 from cstar_mock.models import Base

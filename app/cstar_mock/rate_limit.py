@@ -16,8 +16,8 @@ from slowapi.errors import RateLimitExceeded
 from slowapi.wrappers import Limit
 from starlette.requests import Request
 
-from cstar_mock import clock
-from cstar_mock.models import KeyType
+from cstar_mock.contract import clock
+from cstar_mock.contract.vocabulary import KeyType
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
 

@@ -37,20 +37,19 @@ from sqlalchemy import (
 )
 
 from cstar_mock import bulk
-from cstar_mock.clock import SECOND
+from cstar_mock.contract.clock import SECOND
+from cstar_mock.contract.vocabulary import Environment, TicketStatus
 from cstar_mock.models import (
     ENVIRONMENT,
     TEAM_ID,
     CsatResponse,
     Customer,
-    Environment,
     MemberTotals,
     NewestTicket,
     Rollup,
     Scope,
     Team,
     Ticket,
-    TicketStatus,
     in_scope,
 )
 

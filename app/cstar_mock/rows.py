@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
 from cstar_mock import bulk, rollups
-from cstar_mock.clock import Instant
-from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket, TicketStatus
+from cstar_mock.contract.clock import Instant
+from cstar_mock.contract.vocabulary import TicketStatus
+from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket
 from cstar_mock.rollups import Changes
 
 Row: TypeAlias = dict[str, Any]

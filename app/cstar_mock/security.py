@@ -12,14 +12,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, cast, select
 
-from cstar_mock import bounds, errors
+from cstar_mock import bounds
 from cstar_mock.batches import Batches
 from cstar_mock.cache import Cache
-from cstar_mock.clock import Duration, Instant, TeamClock
+from cstar_mock.contract import errors
+from cstar_mock.contract.clock import Duration, Instant, TeamClock
+from cstar_mock.contract.errors import ApiError, StoreUnavailable
+from cstar_mock.contract.vocabulary import KEY_PREFIXES, KeyType
 from cstar_mock.database import Database, Prepared
-from cstar_mock.errors import ApiError, StoreUnavailable
 from cstar_mock.faults import ActiveRule, from_store
-from cstar_mock.models import KEY_PREFIXES, ApiKey, KeyType, Team
+from cstar_mock.models import ApiKey, Team
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 

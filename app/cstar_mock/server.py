@@ -31,12 +31,12 @@ from uvicorn.supervisors import Multiprocess, multiprocess
 
 from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.control.guard import is_loopback
 from cstar_mock.database import Database, Limits
 from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.errors import StoreUnavailable
 from cstar_mock.http.protocol import DRAINING
 from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.process import end_with_parent

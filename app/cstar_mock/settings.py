@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from cstar_mock import bounds, ready_file
-from cstar_mock.redaction import shortened
+from cstar_mock.contract.redaction import shortened
 
 ENV_PREFIX = "CSTAR_MOCK_"
 IN_MEMORY = "sqlite://"

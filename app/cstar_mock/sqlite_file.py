@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cstar_mock.errors import StoreUnavailable
+from cstar_mock.contract.errors import StoreUnavailable
 
 _LOOK_SECONDS = 0.1
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from cstar_mock.errors import StoreUnavailable
+from cstar_mock.contract.errors import StoreUnavailable
 
 
 class StoreConflict(Exception):

@@ -9,14 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from cstar_mock import clock
-from cstar_mock.clock import Duration, Instant, TeamClock
+from cstar_mock.contract import clock
+from cstar_mock.contract.clock import Duration, Instant, TeamClock
+from cstar_mock.contract.errors import UnknownName
 from cstar_mock.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
 from cstar_mock.models import ApiKey, Team
-
-
-class UnknownName(LookupError):
-    """There is no team, key, rule or request of that name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
 from cstar_mock import VERSION
-from cstar_mock.redaction import redacted
+from cstar_mock.contract.redaction import redacted
 
 _WATCHERS = ("/healthz", "/readyz", "/metrics")
 

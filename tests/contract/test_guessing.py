@@ -15,7 +15,7 @@ from tests.control.conftest import assert_problem
 from tests.engines import Shared
 
 from cstar_mock import bounds
-from cstar_mock.errors import ApiError, StoreUnavailable
+from cstar_mock.contract.errors import ApiError, StoreUnavailable
 from cstar_mock.guessing import GuessLimiter, network
 from cstar_mock.state.memory import MemoryWindows
 

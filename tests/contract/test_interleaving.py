@@ -22,11 +22,10 @@ from tests.engines import Shared
 
 from cstar_mock import Settings, create_app, keys, migrate, teams
 from cstar_mock.cli import cli
+from cstar_mock.contract.errors import StoreUnavailable, UnknownName
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import create_team, delete_team, load
-from cstar_mock.errors import StoreUnavailable
-from cstar_mock.teams import UnknownName
 
 NewClient: TypeAlias = Callable[[], AbstractContextManager[httpx2.Client]]
 SECONDS = float(os.environ.get("INTERLEAVING_SECONDS", "5"))

@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 from tests.conftest import Api, MakeApi, Server
 
-from cstar_mock import errors
+from cstar_mock.contract import errors
 
 pytestmark = pytest.mark.one_engine("the document, and what is refused by it")
 

@@ -22,8 +22,8 @@ from sqlalchemy import make_url, text
 from tests.conftest import free_port
 from tests.engines import Shared
 
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.database import Database
-from cstar_mock.errors import StoreUnavailable
 from cstar_mock.postgresql import prepare_nothing_behind_a_pooler
 
 

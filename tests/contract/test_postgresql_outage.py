@@ -18,11 +18,11 @@ from tests.conftest import COMMAND
 from tests.contract.test_server import output
 
 from cstar_mock import migrate, rows
-from cstar_mock.clock import parse_instant
+from cstar_mock.contract.clock import parse_instant
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.database import Database, Limits
 from cstar_mock.datasets.format import Recipe
 from cstar_mock.datasets.generate import generate
-from cstar_mock.errors import StoreUnavailable
 from cstar_mock.models import Scope, Team
 from cstar_mock.store_errors import StoreConflict
 

@@ -20,8 +20,8 @@ from tests.engines import Shared
 
 from cstar_mock import Settings, create_app, store_errors
 from cstar_mock.cli import cli
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.database import Database
-from cstar_mock.errors import StoreUnavailable
 from cstar_mock.store_errors import StoreConflict
 
 

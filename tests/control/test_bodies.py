@@ -8,7 +8,7 @@ import pytest
 from tests.control.conftest import ADMIN, Control, Team, assert_problem
 
 from cstar_mock import bounds
-from cstar_mock.errors import CATALOGUE
+from cstar_mock.contract.errors import CATALOGUE
 from cstar_mock.testing.control import Control as Handle
 
 

@@ -10,7 +10,7 @@ from tests.conftest import Api, MakeApi, assert_envelope
 from tests.control.conftest import Control, Team
 
 from cstar_mock import bounds
-from cstar_mock.errors import CATALOGUE
+from cstar_mock.contract.errors import CATALOGUE
 from cstar_mock.faults import ConnectionBroken, FaultRule, activated, stored
 from cstar_mock.models import Team as TeamRow
 

@@ -20,7 +20,7 @@ from tests.conftest import NOW
 from tests.control.conftest import ADMIN, Control, Team
 from tests.hostile import VALUES, Path, Walker
 
-from cstar_mock.clock import parse_instant, parse_iso_duration
+from cstar_mock.contract.clock import parse_instant, parse_iso_duration
 from cstar_mock.models import Base
 
 SOME = 40

@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import MakeApi, assert_envelope
 from tests.control.conftest import Control, Team, assert_problem
 
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.database import Database
-from cstar_mock.errors import StoreUnavailable
 from cstar_mock.teams import set_rate_limits
 
 INLINE: dict[str, Any] = {
@@ -359,7 +359,7 @@ def test_it_says_that_it_is_healthy_and_its_version(control: Control) -> None:
 
 
 def test_a_store_out_of_reach_is_a_503(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cstar_mock.errors import StoreUnavailable
+    from cstar_mock.contract.errors import StoreUnavailable
 
     control = Control(make_api())
 

@@ -15,12 +15,13 @@ import yaml
 from pydantic import BaseModel
 from tests.conftest import ROOT, Api, MakeApi, Server, running
 
-from cstar_mock import VERSION, Settings, ids
+from cstar_mock import VERSION, Settings
+from cstar_mock.contract import ids
+from cstar_mock.contract.errors import CATALOGUE, ErrorKind
 from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.errors import CATALOGUE, ErrorKind
 from cstar_mock.faults import ConnectionFault, FaultRule, Match
 from cstar_mock.settings import ENV_PREFIX
 

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 from tests.plugin.conftest import PYTEST, Run, outcomes
 
-from cstar_mock.api.analytics.periods import Period
-from cstar_mock.errors import CATALOGUE
-from cstar_mock.faults import ConnectionFault, Endpoint, Match
-from cstar_mock.models import KEY_PREFIXES, Environment, KeyType
+from cstar_mock.contract.errors import CATALOGUE
+from cstar_mock.contract.periods import Period
+from cstar_mock.contract.vocabulary import KEY_PREFIXES, Endpoint, Environment, KeyType
+from cstar_mock.faults import ConnectionFault, Match
 from cstar_mock.testing import vocabulary
 
 WRONG_FILES = {

@@ -12,7 +12,7 @@ from tests.properties.oracle import World
 from tests.properties.worlds import NOW, rows, worlds
 
 from cstar_mock.api.analytics import service
-from cstar_mock.api.analytics.periods import Period
+from cstar_mock.contract.periods import Period
 from cstar_mock.database import Database
 from cstar_mock.models import Scope, Team
 from cstar_mock.rows import insert_rows

@@ -98,7 +98,7 @@ class _Doors:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.second = NOW // 1_000_000
         monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
-        monkeypatch.setattr("cstar_mock.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
+        monkeypatch.setattr("cstar_mock.contract.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
         monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _immediately)
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(4)]

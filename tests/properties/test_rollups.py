@@ -11,7 +11,8 @@ from tests.properties.oracle import World
 from tests.properties.worlds import rows as rows_of
 from tests.properties.worlds import worlds
 
-from cstar_mock import clock, migrate, rollups, rows
+from cstar_mock import migrate, rollups, rows
+from cstar_mock.contract import clock
 from cstar_mock.database import Database
 from cstar_mock.datasets.format import Recipe
 from cstar_mock.datasets.generate import generate

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "app" / "cstar_mock"
 
 BOUNDED = {
     "api/answer_cache.py AnswerCache._answers": "CACHED_ANSWER_BYTES",
-    "api/analytics/periods.py requested": "256 query strings, each at most LONGEST_TARGET bytes",
+    "contract/periods.py requested": "256 query strings, each at most LONGEST_TARGET bytes",
     "background_writer.py BackgroundWriter._entries": "LOG_BUFFER_BYTES",
     "bulk.py _statement": "512 statements of our own",
     "database.py Database._connections": "the connections of the pool, weakly",
@@ -22,7 +22,7 @@ BOUNDED = {
     "guessing.py GuessLimiter._accepted": "MOST_GUESSERS",
     "guessing.py GuessLimiter._locks": "requests in flight, weakly",
     "guessing.py GuessLimiter._waiting": "MOST_GUESSERS",
-    "ids.py _drawn": "random characters for the next ids",
+    "contract/ids.py _drawn": "random characters for the next ids",
     "http/replay_protocol.py ReplayProtocol._known": "KNOWN_REQUEST_BYTES",
     "journal.py shown_header": "MOST_CACHED_HEADERS",
     "monitoring.py Monitoring._counters": "MOST_METRIC_LABELS",
@@ -45,7 +45,6 @@ BOUNDED = {
 
 OF_ONE_REQUEST = {
     "batches.py Batches._queues",
-    "batches.py _Queue.under_way",
     "batches.py _Queue.waiting",
     "cache.py Cache._entries",
     "cli.py _ServeCommand.defaults",
@@ -57,7 +56,7 @@ OF_ONE_REQUEST = {
     "datasets/generate.py _Desk.scores",
     "datasets/yaml12.py _Loader.yaml_implicit_resolvers",
     "datasets/problems.py DatasetError.problems",
-    "errors.py ApiError.headers",
+    "contract/errors.py ApiError.headers",
     "http/replay_protocol.py ReplayProtocol._of_packet",
     "http/replies.py ReplyResponse.raw_headers",
     "rate_limit.py _NO_OWN",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cstar_mock import clock
-from cstar_mock.clock import DAY, HOUR, MINUTE, SECOND, TeamClock
+from cstar_mock.contract import clock
+from cstar_mock.contract.clock import DAY, HOUR, MINUTE, SECOND, TeamClock
 
 NOW = clock.parse_instant("2025-12-10T14:30:00Z")
 

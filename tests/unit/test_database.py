@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.engines import Engines
 
+from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.database import Database
-from cstar_mock.errors import StoreUnavailable
 
 PATIENCE = 30
 """Seconds until a test gives up something that should have happened at once."""

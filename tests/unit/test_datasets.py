@@ -11,7 +11,8 @@ import yaml
 from sqlalchemy import event, func, select
 from tests.properties.worlds import NOW
 
-from cstar_mock import clock, migrate, rollups, shipped
+from cstar_mock import migrate, rollups, shipped
+from cstar_mock.contract import clock
 from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.format import json_schema, parse

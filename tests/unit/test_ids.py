@@ -3,7 +3,7 @@
 import re
 import uuid
 
-from cstar_mock import ids
+from cstar_mock.contract import ids
 
 
 def test_new_ids_have_a_prefix_and_twelve_characters() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cstar_mock.errors import ApiError
+from cstar_mock.contract.errors import ApiError
 from cstar_mock.prefer import preferred
 
 

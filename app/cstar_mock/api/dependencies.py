@@ -12,12 +12,13 @@ from fastapi import Request
 from starlette.types import Scope
 
 from cstar_mock import faults, prefer, rate_limit, security
-from cstar_mock.api.analytics import periods
 from cstar_mock.api.answer_cache import AnswerCache
-from cstar_mock.clock import real_now
+from cstar_mock.contract import periods
+from cstar_mock.contract.clock import real_now
+from cstar_mock.contract.errors import RATE_LIMIT_EXCEEDED, ApiError, authentication_required
+from cstar_mock.contract.vocabulary import Endpoint
 from cstar_mock.database import Database
-from cstar_mock.errors import RATE_LIMIT_EXCEEDED, ApiError, authentication_required
-from cstar_mock.faults import Decision, Endpoint, FaultRequest
+from cstar_mock.faults import Decision, FaultRequest
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.facts import RequestFacts, facts_of

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cstar_mock import clock, errors, ids
-from cstar_mock.api.analytics.periods import DEFAULT
 from cstar_mock.api.success import envelope
-from cstar_mock.errors import ApiError, ErrorKind
+from cstar_mock.contract import clock, errors, ids
+from cstar_mock.contract.errors import ApiError, ErrorKind
+from cstar_mock.contract.periods import DEFAULT
 from cstar_mock.settings import Settings
 
 REQUEST_ID = "req_abc123"

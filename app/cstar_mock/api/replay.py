@@ -12,19 +12,18 @@ Two places look. Our own server's connection does before it starts the applicati
 from slowapi.errors import RateLimitExceeded
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cstar_mock.api.analytics import periods
 from cstar_mock.api.analytics.answers import compute
-from cstar_mock.api.analytics.periods import Period
 from cstar_mock.api.answer_cache import Asked, CachedAnswer
 from cstar_mock.api.dependencies import Services, concerned_by_faults, count
 from cstar_mock.api.success import success_reply
-from cstar_mock.errors import ApiError, StoreUnavailable
-from cstar_mock.faults import Endpoint
+from cstar_mock.contract import periods
+from cstar_mock.contract.errors import ApiError, StoreUnavailable
+from cstar_mock.contract.periods import Period
+from cstar_mock.contract.vocabulary import Endpoint, KeyType
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.errors import refuse
 from cstar_mock.http.facts import Client, RequestFacts, facts_of
 from cstar_mock.http.replies import Reply
-from cstar_mock.models import KeyType
 from cstar_mock.security import Caller
 
 _OVERVIEWS = {period: Asked("overview", period) for period in Period}

@@ -9,8 +9,9 @@ from pydantic import SecretStr
 from starlette.responses import HTMLResponse
 from starlette.routing import Match
 
-from cstar_mock import VERSION, clock
+from cstar_mock import VERSION
 from cstar_mock.api.dependencies import Services, services_of
+from cstar_mock.contract import clock
 from cstar_mock.control import clock as clock_routes
 from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
 from cstar_mock.control.bodies import ControlRoute

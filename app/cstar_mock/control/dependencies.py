@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from cstar_mock.api.dependencies import Services, services_of
-from cstar_mock.models import Environment
-from cstar_mock.values import Text
+from cstar_mock.contract.json_types import Text
+from cstar_mock.contract.vocabulary import Environment
 
 
 class Body(BaseModel):

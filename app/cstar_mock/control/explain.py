@@ -6,14 +6,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from cstar_mock import bounds, clock, teams
-from cstar_mock.api.analytics import explain, periods
+from cstar_mock import bounds, teams
+from cstar_mock.api.analytics import explain
 from cstar_mock.api.analytics.explain import Explanation
-from cstar_mock.api.analytics.periods import Period
+from cstar_mock.contract import clock, periods
+from cstar_mock.contract.periods import Period
+from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import described
-from cstar_mock.models import Environment, Scope
+from cstar_mock.models import Scope
 
 router = APIRouter(tags=["Explain"], route_class=ControlRoute)
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import bounds, clock, teams
+from cstar_mock import bounds, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.contract import clock
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described

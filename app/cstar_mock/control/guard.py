@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cstar_mock.contract.errors import ApiError
 from cstar_mock.control.problems import problem
-from cstar_mock.errors import ApiError
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.security import digest
 

@@ -14,15 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cstar_mock import bounds
+from cstar_mock.contract.errors import Unavailable, UnknownName
+from cstar_mock.contract.redaction import redacted
 from cstar_mock.control.bodies import unannounced
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
-from cstar_mock.errors import Unavailable
 from cstar_mock.http.context import context_of
 from cstar_mock.http.request_log import log_unavailable
-from cstar_mock.redaction import redacted
 from cstar_mock.rows import RowsRefused, UnknownRow
 from cstar_mock.store_errors import StoreConflict
-from cstar_mock.teams import UnknownName
 
 _log = logging.getLogger("cstar_mock.control")
 

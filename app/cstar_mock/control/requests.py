@@ -12,14 +12,13 @@ from pydantic import ConfigDict, Field
 
 from cstar_mock import bounds, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.contract.errors import UnknownName
+from cstar_mock.contract.json_types import WHOLE, Text
+from cstar_mock.contract.vocabulary import Endpoint, Environment, KeyType
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import described
-from cstar_mock.faults import Endpoint
 from cstar_mock.journal import UNMATCHED, Entry, RequestState
-from cstar_mock.models import Environment, KeyType
-from cstar_mock.teams import UnknownName
-from cstar_mock.values import WHOLE, Text
 
 router = APIRouter(tags=["Requests"], route_class=ControlRoute)
 

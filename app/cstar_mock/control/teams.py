@@ -9,8 +9,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
-from cstar_mock import bounds, ids, teams
+from cstar_mock import bounds, teams
 from cstar_mock.api.dependencies import Services
+from cstar_mock.contract import ids
+from cstar_mock.contract.errors import UnknownName
+from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
@@ -18,8 +21,7 @@ from cstar_mock.datasets.files import find, read, shipped_names
 from cstar_mock.datasets.format import Answers, Fixed, Name, Recipe, Slug, TeamContent, TeamData, TeamRateLimits
 from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.faults import FaultRule
-from cstar_mock.models import Environment
-from cstar_mock.teams import TeamState, UnknownName
+from cstar_mock.teams import TeamState
 
 router = APIRouter(tags=["Teams"], route_class=ControlRoute)
 

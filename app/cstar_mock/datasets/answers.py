@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import cycle
 
-from cstar_mock import bounds, ids
-from cstar_mock.api.analytics.periods import LENGTHS
-from cstar_mock.clock import DAY, HOUR, MINUTE, Duration, Instant
+from cstar_mock import bounds
+from cstar_mock.contract import ids
+from cstar_mock.contract.clock import DAY, HOUR, MINUTE, Duration, Instant
+from cstar_mock.contract.periods import LENGTHS
+from cstar_mock.contract.vocabulary import TicketStatus
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import AgentFigures, Answers, CsatFigures, CustomerFigures, OverviewFigures
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
-from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
 
 _OPEN = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.NEW)

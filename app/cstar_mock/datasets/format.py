@@ -21,12 +21,13 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import bounds, clock
-from cstar_mock.api.analytics.periods import DEFAULT, Period
+from cstar_mock import bounds
+from cstar_mock.contract import clock
+from cstar_mock.contract.json_types import WHOLE, Exact, Flag, Number, Text
+from cstar_mock.contract.periods import DEFAULT, Period
+from cstar_mock.contract.vocabulary import KEY_PREFIXES, TicketStatus
 from cstar_mock.datasets.problems import DatasetError, Problem, problems_of
 from cstar_mock.faults import FaultRule
-from cstar_mock.models import KEY_PREFIXES, TicketStatus
-from cstar_mock.values import WHOLE, Exact, Flag, Number, Text
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
 

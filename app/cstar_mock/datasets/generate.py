@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
-from cstar_mock import bounds, ids
-from cstar_mock.clock import DAY, HOUR, Duration, Instant, checked_instant, parse_length, parse_moment
+from cstar_mock import bounds
+from cstar_mock.contract import ids
+from cstar_mock.contract.clock import DAY, HOUR, Duration, Instant, checked_instant, parse_length, parse_moment
+from cstar_mock.contract.vocabulary import TicketStatus
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import Recipe, Spread
 from cstar_mock.datasets.problems import DatasetError, Problem
-from cstar_mock.models import TicketStatus
 from cstar_mock.rows import Row, Rows, ticket
 
 CHUNK = 10_000

@@ -8,24 +8,20 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cstar_mock import clock, ids, security, teams
+from cstar_mock import security, teams
 from cstar_mock.api.analytics import service
-from cstar_mock.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
+from cstar_mock.contract import clock, ids
+from cstar_mock.contract.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
+from cstar_mock.contract.errors import UnknownName
+from cstar_mock.contract.vocabulary import KEY_PREFIXES, Environment
 from cstar_mock.datasets import answers
 from cstar_mock.datasets.format import Answers, Dataset, EnvironmentData, MagicKey, TeamContent, TeamData
 from cstar_mock.datasets.generate import Numbers, generate
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.faults import activated, check_bounds, stored
 from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
-from cstar_mock.models import (
-    KEY_PREFIXES,
-    ApiKey,
-    Environment,
-    Scope,
-    Team,
-)
+from cstar_mock.models import ApiKey, Scope, Team
 from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
-from cstar_mock.teams import UnknownName
 
 
 @dataclass(frozen=True, slots=True)

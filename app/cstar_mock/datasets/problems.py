@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from cstar_mock.values import quoted
+from cstar_mock.contract.json_types import quoted
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a field: `("teams", 0, "live", "tickets", 3, "resolvedAt")`."""

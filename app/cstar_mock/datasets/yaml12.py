@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cstar_mock import bounds
-from cstar_mock.values import quoted
+from cstar_mock.contract.json_types import quoted
 
 _TAG = "tag:yaml.org,2002:"
 _CORE = {

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from cstar_mock import ids
-from cstar_mock.clock import REAL_TIME, Instant
-from cstar_mock.errors import ApiError
+from cstar_mock.contract import ids
+from cstar_mock.contract.clock import REAL_TIME, Instant
+from cstar_mock.contract.errors import ApiError
 from cstar_mock.http.replies import Reply, error_reply
 from cstar_mock.rate_limit import RateLimitStatus
 from cstar_mock.security import Caller

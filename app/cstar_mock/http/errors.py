@@ -6,8 +6,8 @@ from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from cstar_mock import errors
-from cstar_mock.errors import ApiError, StateUnavailable, Unavailable
+from cstar_mock.contract import errors
+from cstar_mock.contract.errors import ApiError, StateUnavailable, Unavailable
 from cstar_mock.faults import CannedAnswer
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.replies import Reply, ReplyResponse

@@ -6,8 +6,9 @@ A proxy and a server that see different requests in the same bytes let a client 
 import string
 from urllib.parse import unquote_to_bytes
 
-from cstar_mock import bounds, errors
-from cstar_mock.errors import ApiError
+from cstar_mock import bounds
+from cstar_mock.contract import errors
+from cstar_mock.contract.errors import ApiError
 
 _Headers = list[tuple[bytes, bytes]]
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cstar_mock import errors
-from cstar_mock.errors import ApiError, StateUnavailable
+from cstar_mock.contract import errors
+from cstar_mock.contract.errors import ApiError, StateUnavailable
 from cstar_mock.faults import ConnectionBroken, ConnectionFault
 from cstar_mock.http.context import CONTEXT, RequestContext
 from cstar_mock.http.facts import Client, RequestFacts, facts_of

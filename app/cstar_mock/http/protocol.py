@@ -16,8 +16,9 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from cstar_mock import bounds, errors, ids
-from cstar_mock.errors import ApiError
+from cstar_mock import bounds
+from cstar_mock.contract import errors, ids
+from cstar_mock.contract.errors import ApiError
 from cstar_mock.faults import ConnectionFault
 from cstar_mock.http import head, refusals
 

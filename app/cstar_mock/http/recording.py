@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive
 
-from cstar_mock import clock
-from cstar_mock.errors import StateUnavailable
+from cstar_mock.contract import clock
+from cstar_mock.contract.errors import StateUnavailable
 from cstar_mock.journal import UNMATCHED, Entry, Journal, RequestState
 
 if TYPE_CHECKING:

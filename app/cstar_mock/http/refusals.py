@@ -4,8 +4,8 @@ import os
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from cstar_mock import clock
-from cstar_mock.errors import ApiError
+from cstar_mock.contract import clock
+from cstar_mock.contract.errors import ApiError
 from cstar_mock.faults import ConnectionFault
 from cstar_mock.http.replies import error_reply
 

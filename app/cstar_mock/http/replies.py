@@ -6,9 +6,9 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Send
 
-from cstar_mock import errors
-from cstar_mock.clock import Instant
-from cstar_mock.errors import ApiError
+from cstar_mock.contract import errors
+from cstar_mock.contract.clock import Instant
+from cstar_mock.contract.errors import ApiError
 
 _JSON_LINES = b"content-length: %d\r\ncontent-type: application/json\r\n"
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 
-from cstar_mock.errors import Unavailable
+from cstar_mock.contract.errors import Unavailable
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.facts import RequestFacts
 

@@ -15,7 +15,7 @@ from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
 from cstar_mock.batches import Batches
-from cstar_mock.errors import StateUnavailable
+from cstar_mock.contract.errors import StateUnavailable
 from cstar_mock.faults import ActiveRule, Taken, drawn
 from cstar_mock.rate_limit import Hit
 

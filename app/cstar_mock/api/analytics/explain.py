@@ -10,10 +10,11 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, bi
 from sqlalchemy.engine.default import DefaultDialect
 
 from cstar_mock import bounds
-from cstar_mock.api.analytics import metrics, periods, service
+from cstar_mock.api.analytics import metrics, service
 from cstar_mock.api.analytics.metrics import Metric
-from cstar_mock.api.analytics.periods import Period, Window
-from cstar_mock.clock import MINUTE, Instant
+from cstar_mock.contract import periods
+from cstar_mock.contract.clock import MINUTE, Instant
+from cstar_mock.contract.periods import Period, Window
 from cstar_mock.models import CsatResponse, Scope, Ticket, in_scope
 
 # The same words whichever the engine, with parameters by name: a driver's own way to write them runs nowhere else.

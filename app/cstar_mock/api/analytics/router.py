@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from cstar_mock.api.analytics import periods
 from cstar_mock.api.analytics.answers import compute
 from cstar_mock.api.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.answer_cache import Asked
 from cstar_mock.api.dependencies import secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.api.success import success
+from cstar_mock.contract import periods
 from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cstar_mock.api.analytics.periods import Period
+from cstar_mock.contract.periods import Period
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cstar_mock.models import Environment, KeyType
+from cstar_mock.contract.vocabulary import Environment, KeyType
 
 
 class Identity(BaseModel):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cstar_mock import bounds
-from cstar_mock.values import quoted
+from cstar_mock.contract.json_types import quoted
 
 Instant: TypeAlias = int
 """Microseconds since 1970-01-01T00:00:00Z."""

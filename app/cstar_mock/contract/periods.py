@@ -5,10 +5,10 @@ from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from cstar_mock import errors
-from cstar_mock.clock import DAY, Duration, Instant
-from cstar_mock.errors import ApiError
-from cstar_mock.redaction import redacted
+from cstar_mock.contract import errors
+from cstar_mock.contract.clock import DAY, Duration, Instant
+from cstar_mock.contract.errors import ApiError
+from cstar_mock.contract.redaction import redacted
 
 
 class Period(StrEnum):

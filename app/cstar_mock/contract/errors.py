@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cstar_mock import clock
+from cstar_mock.contract import clock
 
 _DEVELOPERS = "https://www.cstar.help/developers"
 
@@ -342,3 +342,7 @@ def example_particulars(kind: ErrorKind, seconds: int | None = None) -> dict[str
     if kind is CONTENT_TOO_LARGE:
         return {"limit": 65536}
     return waiting(seconds or (UNAVAILABLE_SECONDS if kind is SERVICE_UNAVAILABLE else 60))
+
+
+class UnknownName(LookupError):
+    """There is no team, key, rule or request of that name."""
