@@ -24,14 +24,14 @@ from _common import cstar_mock, table, write
 from _engines import postgresql
 from sqlalchemy import create_engine, text
 
-from cstar_mock import migrate
 from cstar_mock.api.analytics import service
 from cstar_mock.contract.clock import parse_instant
 from cstar_mock.contract.periods import Period
-from cstar_mock.database import Database
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import LoadedTeam, load
-from cstar_mock.models import Scope
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import Scope
 
 NOW = "2025-12-10T14:30:00Z"
 MOST_RATIO = 2
@@ -70,9 +70,9 @@ def main() -> None:
 def _measure(url: str, folder: Path, tickets: int, rounds: int) -> dict[str, float]:
     database = Database(url)
     if database.embedded:
-        database.prepare()
+        migrations.prepare(database)
     else:
-        migrate.upgrade(database)
+        migrations.upgrade(database)
     recipe = {"recipes": [{"tickets": tickets, "seed": 1}]}
     dataset = parse({"dataset": "growth", "teams": [{"slug": "growth", "clock": NOW, "live": recipe}]})
     began = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Run migrations on the connection that `cstar_mock.migrate` hands over."""
+"""Run migrations on the connection that `cstar_mock.store.migrations` hands over."""
 
 from alembic import context
 
-from cstar_mock.models import Base
+from cstar_mock.store.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

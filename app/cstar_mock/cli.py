@@ -36,9 +36,9 @@ spent on looking through them again and again."""
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from cstar_mock.database import Database
     from cstar_mock.datasets.load import LoadedTeam
     from cstar_mock.server import Announcement
+    from cstar_mock.store.database import Database
 
 
 class _Group(click.Group):
@@ -363,9 +363,10 @@ def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | No
 def list_keys(team: str | None, database: str) -> None:
     """List keys by id and last four characters: more of them is not known."""
     from cstar_mock import keys as service
+    from cstar_mock.store import migrations
 
     with _opened(database, prepare=False) as store:
-        store.check_schema()
+        migrations.check(store)
         for key in store.read_now(service.list_, team):
             click.echo(f"{key.id}  {key.prefix}_…{key.last_four}  {key.team_slug}  {key.state}")
 
@@ -391,12 +392,11 @@ def db() -> None:
 @_DATABASE
 def upgrade_database(database: str) -> None:
     """Bring the schema up to date."""
-    from cstar_mock import migrate
-    from cstar_mock.database import SCHEMA_REVISION
+    from cstar_mock.store import migrations
 
     with _opened(database, create=True, prepare=False) as store:
-        migrate.upgrade(store)
-        click.echo(f"the schema is at {SCHEMA_REVISION}")
+        migrations.upgrade(store)
+        click.echo(f"the schema is at {migrations.SCHEMA_REVISION}")
 
 
 @db.command("check")
@@ -404,24 +404,23 @@ def upgrade_database(database: str) -> None:
 @_DATABASE
 def check_database(rebuild: bool, database: str) -> None:
     """Fail unless the schema is what this version expects, and the roll-ups are what the rows add up to."""
-    from cstar_mock import migrate, rollups
-    from cstar_mock.database import SCHEMA_REVISION, schema_revision
+    from cstar_mock.store import migrations, rollups
 
     with _opened(database, prepare=False) as store:
-        revision = store.read_now(schema_revision)
-        differences = store.read_now(migrate.differences) if revision == SCHEMA_REVISION else []
-        if revision != SCHEMA_REVISION:
+        revision = store.read_now(migrations.schema_revision)
+        differences = store.read_now(migrations.differences) if revision == migrations.SCHEMA_REVISION else []
+        if revision != migrations.SCHEMA_REVISION:
             raise click.ClickException(
-                f"the schema is at {revision}, not at {SCHEMA_REVISION}: run `cstar-mock db upgrade`"
+                f"the schema is at {revision}, not at {migrations.SCHEMA_REVISION}: run `cstar-mock db upgrade`"
             )
         if differences:
             raise click.ClickException(f"the schema differs from what this version expects: {'; '.join(differences)}")
         if rebuild:
-            store.write_now(migrate.rebuild_rollups)
+            store.write_now(migrations.rebuild_rollups)
         elif wrong := store.read_now(rollups.differences):
             raise click.ClickException(f"{'; '.join(wrong)}: run `cstar-mock db check --rebuild`")
         done = "were computed anew" if rebuild else "are what the rows add up to"
-        click.echo(f"the schema is at {SCHEMA_REVISION}, as expected; the roll-ups {done}")
+        click.echo(f"the schema is at {migrations.SCHEMA_REVISION}, as expected; the roll-ups {done}")
 
 
 @cli.command()
@@ -475,10 +474,10 @@ _EXTRAS = {
 def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
     from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable, UnknownName
-    from cstar_mock.database import SchemaOutdated
     from cstar_mock.process import NotStarted
     from cstar_mock.server import CannotListen
-    from cstar_mock.store_errors import StoreConflict
+    from cstar_mock.store.engine_errors import StoreConflict
+    from cstar_mock.store.migrations import SchemaOutdated
 
     if isinstance(error, SchemaOutdated):
         return f"{error}: run `cstar-mock db upgrade`"
@@ -503,7 +502,8 @@ def _opened(url: str, *, create: bool = False, prepare: bool = True) -> Iterator
         prepare: whether its schema is created or brought up to date.
     """
     from cstar_mock import settings
-    from cstar_mock.database import Database
+    from cstar_mock.store import migrations
+    from cstar_mock.store.database import Database
 
     with _told_in_one_line():
         chosen = settings.load(other_variables=_command_variables(), database=url)
@@ -515,7 +515,7 @@ def _opened(url: str, *, create: bool = False, prepare: bool = True) -> Iterator
             raise click.ClickException(f"there is no database file {file}")
         try:
             if prepare:
-                database.prepare()
+                migrations.prepare(database)
             yield database
         finally:
             database.close()

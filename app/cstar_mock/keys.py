@@ -10,7 +10,7 @@ from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, TeamClock, parse_moment
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, Environment, KeyType
-from cstar_mock.models import ApiKey, Team
+from cstar_mock.store.models import ApiKey, Team
 
 REVOKED_FROM_THE_START: Instant = 0
 """When a key was revoked that its data set says is: a reset of the team leaves it so."""

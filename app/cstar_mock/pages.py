@@ -13,7 +13,7 @@ from cstar_mock.api.dependencies import services_of
 from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 from cstar_mock.http.protocol import DRAINING
-from cstar_mock.models import Base
+from cstar_mock.store.models import Base
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 

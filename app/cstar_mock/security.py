@@ -19,9 +19,9 @@ from cstar_mock.contract import errors
 from cstar_mock.contract.clock import Duration, Instant, TeamClock
 from cstar_mock.contract.errors import ApiError, StoreUnavailable
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, KeyType
-from cstar_mock.database import Database, Prepared
 from cstar_mock.faults import ActiveRule, from_store
-from cstar_mock.models import ApiKey, Team
+from cstar_mock.store.database import Database, Prepared
+from cstar_mock.store.models import ApiKey, Team
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 

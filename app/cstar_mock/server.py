@@ -33,7 +33,6 @@ from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.control.guard import is_loopback
-from cstar_mock.database import Database, Limits
 from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.datasets.problems import DatasetError
@@ -43,6 +42,8 @@ from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile
 from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
 from cstar_mock.state import create_state
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database, Limits
 from cstar_mock.teams import list_ as list_teams
 
 GRACE_SECONDS = 4
@@ -178,7 +179,7 @@ def _prepare(database: Database, seconds: float) -> None:
     waiting = False
     while True:
         try:
-            return database.prepare()
+            return migrations.prepare(database)
         except StoreUnavailable as error:
             if time.monotonic() >= deadline:
                 raise

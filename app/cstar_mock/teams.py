@@ -13,7 +13,7 @@ from cstar_mock.contract import clock
 from cstar_mock.contract.clock import Duration, Instant, TeamClock
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
-from cstar_mock.models import ApiKey, Team
+from cstar_mock.store.models import ApiKey, Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,6 @@ def lock(connection: Connection, team: str) -> TeamState:
         # PostgreSQL: a team that was replaced while this writer waited has another row, which is not locked yet.
         get(connection, team)
     return get(connection, team)
-
-
-def lock_all(connection: Connection) -> list[str]:
-    """Lock all teams, increment their revisions, and return their ids, as a write to all of them begins.
-
-    A team that was created or replaced while this writer waited is not among them.
-    """
-    return list(connection.scalars(update(Team).values(revision=Team.revision + 1).returning(Team.id)))
 
 
 def exists(connection: Connection, team: str) -> bool:

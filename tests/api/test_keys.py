@@ -3,7 +3,7 @@
 from tests.conftest import Api, assert_envelope
 
 from cstar_mock import keys
-from cstar_mock.models import Base
+from cstar_mock.store.models import Base
 
 WHOAMI = "/api/v1/auth/whoami"
 

@@ -9,12 +9,13 @@ from sqlalchemy import Connection, delete
 from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock import Settings, create_app, rows, teams
-from cstar_mock.database import Database
+from cstar_mock import Settings, create_app, teams
 from cstar_mock.datasets.format import TeamData
 from cstar_mock.datasets.load import create_team, delete_team
-from cstar_mock.models import ApiKey
 from cstar_mock.server import load_datasets
+from cstar_mock.store import migrations, rows
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import ApiKey
 
 DOCUMENTED = {
     "success": True,
@@ -153,7 +154,7 @@ def test_an_answer_follows_every_write(api: Api) -> None:
 def test_an_answer_follows_the_writes_of_other_processes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     ours, theirs = Database(url), Database(url)
-    ours.prepare()
+    migrations.prepare(ours)
     api = Api(TestClient(create_app(Settings(), ours)), ours, load_datasets(ours, ["documented"]))
     assert api.data("overview")["csat"]["totalResponses"] == 67
     theirs.write_now(_delete_everything, api.teams[0].id)

@@ -11,9 +11,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
 from cstar_mock import Settings, create_app, tracing
-from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 KEY = "sk_live_your_key"
 ENCODED = "".join(f"%{ord(letter):02x}" for letter in KEY)
@@ -26,7 +27,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, str, I
     monkeypatch.setattr(tracing, "OTLPSpanExporter", lambda: exporter)
     monkeypatch.setattr(exporter, "shutdown", lambda: None)
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     team, *_ = database.write_now(load, read(find("documented")))
     app = create_app(Settings(traces=True), database)
     with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:

@@ -17,10 +17,11 @@ from tests.conftest import running
 
 from cstar_mock import Settings, create_app
 from cstar_mock.bounds import LONGEST_BODY, LONGEST_CONTROL_BODY, LONGEST_HEAD, LONGEST_TARGET
-from cstar_mock.database import Database
 from cstar_mock.http.protocol import BoundedProtocol
 from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.server import load_datasets
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 WHOAMI = b"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 KEY = b"Authorization: Bearer sk_live_your_key\r\n"
@@ -48,7 +49,7 @@ def serving(protocol: type[BoundedProtocol], most_connections: int = 1000) -> It
     """Serve an application in a thread, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     load_datasets(database, ["documented"])
     app = create_app(Settings(rate_limits=False), database)
     config = uvicorn.Config(

@@ -20,12 +20,13 @@ from starlette.testclient import TestClient
 from tests.conftest import running
 from tests.engines import Shared
 
-from cstar_mock import Settings, create_app, keys, migrate, teams
+from cstar_mock import Settings, create_app, keys, teams
 from cstar_mock.cli import cli
 from cstar_mock.contract.errors import StoreUnavailable, UnknownName
-from cstar_mock.database import Database
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import create_team, delete_team, load
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 NewClient: TypeAlias = Callable[[], AbstractContextManager[httpx2.Client]]
 SECONDS = float(os.environ.get("INTERLEAVING_SECONDS", "5"))
@@ -144,7 +145,7 @@ def write_beside(database: Database, end: float, rng: random.Random) -> None:
         try:
             database.write_now(load, dataset, replace=True)
             database.write_now(keys.create, slugs[0], "sk_test")
-            database.write_now(migrate.rebuild_rollups)
+            database.write_now(migrations.rebuild_rollups)
         except (UnknownName, StoreUnavailable):
             pass  # deleted meanwhile; or SQLite's one lock was not to be had
         time.sleep(0.1)
@@ -218,7 +219,7 @@ def test_a_writer_that_waits_for_a_team_that_is_replaced_locks_the_new_one(share
         delete_team(connection, teams.get(connection, "a").id)
         create_team(connection, team)
         waiting.append(pool.submit(database.write_now, teams.lock, "a"))
-        waiting.append(pool.submit(database.write_now, teams.lock_all))
+        waiting.append(pool.submit(database.write_now, migrations.lock_all_teams))
         while connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) != len(waiting):
             time.sleep(0.01)
         return teams.get(connection, "a").revision

@@ -23,8 +23,8 @@ from tests.conftest import free_port
 from tests.engines import Shared
 
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.database import Database
-from cstar_mock.postgresql import prepare_nothing_behind_a_pooler
+from cstar_mock.store.database import Database
+from cstar_mock.store.postgresql import prepare_nothing_behind_a_pooler
 
 
 class Driver:

@@ -17,14 +17,14 @@ from sqlalchemy import Connection, func, insert, select, text
 from tests.conftest import COMMAND
 from tests.contract.test_server import output
 
-from cstar_mock import migrate, rows
 from cstar_mock.contract.clock import parse_instant
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.database import Database, Limits
 from cstar_mock.datasets.format import Recipe
 from cstar_mock.datasets.generate import generate
-from cstar_mock.models import Scope, Team
-from cstar_mock.store_errors import StoreConflict
+from cstar_mock.store import migrations, rows
+from cstar_mock.store.database import Database, Limits
+from cstar_mock.store.engine_errors import StoreConflict
+from cstar_mock.store.models import Scope, Team
 
 
 class Engine:
@@ -89,7 +89,7 @@ def _database(engine: Engine) -> Iterator[Database]:
 @pytest.fixture(name="migrated")
 def _migrated(database: Database) -> Iterator[Database]:
     """Give the database its schema, for one test."""
-    migrate.upgrade(database)
+    migrations.upgrade(database)
     yield database
     database.write_now(lambda connection: connection.execute(text("DROP SCHEMA public CASCADE")))
     database.write_now(lambda connection: connection.execute(text("CREATE SCHEMA public")))

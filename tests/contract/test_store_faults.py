@@ -18,11 +18,12 @@ from tests.conftest import COMMAND, cli_runner, running
 from tests.contract.test_server import output
 from tests.engines import Shared
 
-from cstar_mock import Settings, create_app, store_errors
+from cstar_mock import Settings, create_app
 from cstar_mock.cli import cli
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.database import Database
-from cstar_mock.store_errors import StoreConflict
+from cstar_mock.store import engine_errors, migrations
+from cstar_mock.store.database import Database
+from cstar_mock.store.engine_errors import StoreConflict
 
 
 class DriverError(Exception):
@@ -61,14 +62,14 @@ class DriverError(Exception):
 )
 def test_every_class_of_refusal_is_an_outage_with_its_reason(code: str, problem: str) -> None:
     name = "sqlite_errorname" if code.startswith("SQLITE") else "sqlstate"
-    meaning = store_errors.translated(DBAPIError("SELECT :secret", {"secret": "s"}, DriverError(**{name: code})))
+    meaning = engine_errors.translated(DBAPIError("SELECT :secret", {"secret": "s"}, DriverError(**{name: code})))
     assert isinstance(meaning, StoreUnavailable)
     assert problem in meaning.sentence
 
 
 def test_a_wrong_statement_is_a_fault_of_ours() -> None:
-    assert store_errors.translated(ProgrammingError("SELEC", {}, DriverError(sqlstate="42601"))) is None
-    assert isinstance(store_errors.translated(OperationalError("SELECT", {}, DriverError())), StoreUnavailable)
+    assert engine_errors.translated(ProgrammingError("SELEC", {}, DriverError(sqlstate="42601"))) is None
+    assert isinstance(engine_errors.translated(OperationalError("SELECT", {}, DriverError())), StoreUnavailable)
 
 
 @pytest.fixture(name="file")
@@ -93,7 +94,7 @@ def _delete(file: Path) -> None:
 def _replace(file: Path) -> None:
     other = file.with_name("other.db")
     with closing(Database(f"sqlite:///{other}")) as database:
-        database.prepare()
+        migrations.prepare(database)
     other.replace(file)
 
 
@@ -186,7 +187,7 @@ def test_a_file_that_is_moved_away_and_back_is_served_again(client: TestClient, 
 def test_while_another_process_writes_reads_are_answered_and_a_write_is_told(
     client: TestClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cstar_mock.sqlite._WRITER_WAITS_SECONDS", 1.5)
+    monkeypatch.setattr("cstar_mock.store.sqlite._WRITER_WAITS_SECONDS", 1.5)
     with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor(1) as thread:
         other.execute("BEGIN IMMEDIATE")
         write = thread.submit(client.post, "/__admin/teams", json={"slug": "late"})
@@ -203,8 +204,8 @@ def test_while_another_process_writes_reads_are_answered_and_a_write_is_told(
 
 def test_processes_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
     script = (
-        "import sys; from cstar_mock.database import Database; sys.stdin.readline(); "
-        "[Database(f'sqlite:///{n}.db').prepare() for n in range(10)]"
+        "import sys; from cstar_mock.store import database, migrations; sys.stdin.readline(); "
+        "[migrations.prepare(database.Database(f'sqlite:///{n}.db')) for n in range(10)]"
     )
     started = [
         subprocess.Popen(

@@ -21,7 +21,7 @@ from tests.control.conftest import ADMIN, Control, Team
 from tests.hostile import VALUES, Path, Walker
 
 from cstar_mock.contract.clock import parse_instant, parse_iso_duration
-from cstar_mock.models import Base
+from cstar_mock.store.models import Base
 
 SOME = 40
 """As many values as a run of the whole suite has time for."""

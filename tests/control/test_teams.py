@@ -8,7 +8,7 @@ from tests.conftest import MakeApi, assert_envelope
 from tests.control.conftest import Control, Team, assert_problem
 
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.database import Database
+from cstar_mock.store.database import Database
 from cstar_mock.teams import set_rate_limits
 
 INLINE: dict[str, Any] = {

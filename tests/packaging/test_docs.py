@@ -18,12 +18,13 @@ from tests.conftest import ROOT, Api, MakeApi, Server, running
 from cstar_mock import VERSION, Settings
 from cstar_mock.contract import ids
 from cstar_mock.contract.errors import CATALOGUE, ErrorKind
-from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.faults import ConnectionFault, FaultRule, Match
 from cstar_mock.settings import ENV_PREFIX
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 README = ROOT / "README.md"
 CONTROL, TESTING = ROOT / "docs/control.md", ROOT / "docs/testing.md"
@@ -55,7 +56,7 @@ DATASETS = [block for block in blocks(ROOT / "docs/datasets.md", "yaml") if bloc
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     yield database
     database.close()
 

@@ -12,11 +12,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from tests.conftest import ROOT, cli_runner
 
-from cstar_mock import cli, database, migrate, rollups, shipped
-from cstar_mock.database import SCHEMA_REVISION, Database, SchemaOutdated, SchemaUnknown, schema_revision
+from cstar_mock import cli
 from cstar_mock.datasets.format import parse
 from cstar_mock.datasets.load import load
-from cstar_mock.models import Base
+from cstar_mock.store import migrations, package_data, rollups
+from cstar_mock.store.database import Database
+from cstar_mock.store.migrations import SCHEMA_REVISION, SchemaOutdated, SchemaUnknown, schema_revision
+from cstar_mock.store.models import Base
 
 TABLES = {
     "teams",
@@ -117,39 +119,39 @@ def everything(connection: Connection) -> dict[str, Any]:
 
 def downgrade(connection: Connection) -> None:
     """Take every migration back."""
-    command.downgrade(migrate.config(connection), "base")
+    command.downgrade(migrations.config(connection), "base")
 
 
 def test_the_migrations_make_what_the_models_describe(make_database: MakeDatabase) -> None:
     store = make_database()
-    migrate.upgrade(store)
-    assert store.read_now(migrate.differences) == []
+    migrations.upgrade(store)
+    assert store.read_now(migrations.differences) == []
     assert store.read_now(schema_revision) == SCHEMA_REVISION
     assert store.read_now(tables) == TABLES
 
 
 def test_the_migrations_can_be_taken_back_and_applied_again(make_database: MakeDatabase) -> None:
     store = make_database()
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     before = store.read_now(everything)
     store.write_now(downgrade)
     assert store.read_now(tables) == set()
     assert store.read_now(schema_revision) is None
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     assert store.read_now(everything) == before
 
 
 def test_a_second_upgrade_changes_nothing(make_database: MakeDatabase) -> None:
     store = make_database()
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     before = store.read_now(everything)
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     assert store.read_now(everything) == before
 
 
 def test_models_and_migrations_agree_in_every_constraint_and_index(make_database: MakeDatabase) -> None:
     migrated, modelled = make_database(), make_database()
-    migrate.upgrade(migrated)
+    migrations.upgrade(migrated)
     modelled.write_now(Base.metadata.create_all)
     wanted = migrated.read_now(everything)
     wanted.pop("alembic_version")
@@ -162,11 +164,11 @@ def test_models_and_migrations_agree_in_every_constraint_and_index(make_database
 def test_a_prepared_file_is_as_a_migrated_one(tmp_path: Path) -> None:
     prepared, migrated = Database(f"sqlite:///{tmp_path / 'a.db'}"), Database(f"sqlite:///{tmp_path / 'b.db'}")
     try:
-        prepared.prepare()
-        migrate.upgrade(migrated)
+        migrations.prepare(prepared)
+        migrations.upgrade(migrated)
         assert prepared.read_now(everything) == migrated.read_now(everything)
         assert prepared.read_now(schema_revision) == migrated.read_now(schema_revision)
-        assert prepared.read_now(migrate.differences) == []
+        assert prepared.read_now(migrations.differences) == []
     finally:
         prepared.close()
         migrated.close()
@@ -175,17 +177,17 @@ def test_a_prepared_file_is_as_a_migrated_one(tmp_path: Path) -> None:
 def test_a_difference_is_seen(make_database: MakeDatabase) -> None:
     """Without this, the tests above could pass because nothing is compared."""
     store = make_database()
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     before = store.read_now(everything)
     store.write_now(
         lambda connection: connection.execute(text("DROP INDEX ix_tickets_team_id_environment_resolved_at"))
     )
-    assert "ix_tickets_team_id_environment_resolved_at" in str(store.read_now(migrate.differences))
+    assert "ix_tickets_team_id_environment_resolved_at" in str(store.read_now(migrations.differences))
     assert store.read_now(everything) != before
 
 
 def test_the_newest_revision_is_the_one_that_the_code_expects(file: Database) -> None:
-    script = ScriptDirectory.from_config(file.read_now(migrate.config))
+    script = ScriptDirectory.from_config(file.read_now(migrations.config))
     assert script.get_heads() == [SCHEMA_REVISION]
 
 
@@ -197,9 +199,9 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(
     newer = tmp_path / "migrations"
     shutil.copytree(ROOT / "migrations", newer, ignore=shutil.ignore_patterns("__pycache__"))
     (newer / "versions" / "9998_second.py").write_text(SECOND_MIGRATION)
-    monkeypatch.setattr(shipped, "folder", lambda _name: newer)
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "9998")
-    file.prepare()
+    monkeypatch.setattr(package_data, "folder", lambda _name: newer)
+    monkeypatch.setattr(migrations, "SCHEMA_REVISION", "9998")
+    migrations.prepare(file)
     assert file.read_now(schema_revision) == "9998"
     columns = file.read_now(lambda connection: inspect(connection).get_columns("teams"))
     assert "colour" in [column["name"] for column in columns]
@@ -211,21 +213,21 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(
 def test_roll_ups_of_an_older_schema_are_computed_anew(make_database: MakeDatabase, revision: str) -> None:
     """Their buckets had another width: kept as they are, they would give wrong figures."""
     store = make_database()
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     store.write_now(load, parse({"dataset": "a", "teams": [{"slug": "a", "live": {"recipes": [{"tickets": 600}]}}]}))
     store.write_now(lambda connection: connection.execute(text("UPDATE rollups SET width = width - 1")))
     assert store.read_now(rollups.differences) != []
-    store.write_now(lambda connection: command.downgrade(migrate.config(connection), revision))
-    migrate.upgrade(store)
+    store.write_now(lambda connection: command.downgrade(migrations.config(connection), revision))
+    migrations.upgrade(store)
     assert store.read_now(rollups.differences) == []
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Database) -> None:
-    file.prepare()
+    migrations.prepare(file)
     file.write_now(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     before = file.read_now(everything)
     with pytest.raises(SchemaUnknown, match="9999"):
-        file.prepare()
+        migrations.prepare(file)
     assert file.read_now(schema_revision) == "9999"
     assert file.read_now(everything) == before
     result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", url(file)])
@@ -239,7 +241,7 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Database) -> 
 def test_postgresql_is_migrated_by_its_owner_only(make_database: MakeDatabase) -> None:
     store = make_database()
     with pytest.raises(SchemaOutdated, match="no schema yet"):
-        store.prepare()
+        migrations.prepare(store)
     assert store.read_now(tables) == set()
     refused = cli_runner().invoke(cli.cli, ["load", "documented", "--database", url(store)])
     assert refused.exit_code == 1
@@ -247,7 +249,7 @@ def test_postgresql_is_migrated_by_its_owner_only(make_database: MakeDatabase) -
     for arguments in (["db", "upgrade"], ["db", "check"], ["load", "documented"]):
         result = cli_runner().invoke(cli.cli, [*arguments, "--database", url(store)])
         assert result.exit_code == 0, result.output
-    store.prepare()
+    migrations.prepare(store)
     store.write_now(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0000'")))
     with pytest.raises(SchemaOutdated, match="the schema is at 0000"):
-        store.prepare()
+        migrations.prepare(store)

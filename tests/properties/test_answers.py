@@ -11,12 +11,13 @@ from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
 
-from cstar_mock.database import Database
 from cstar_mock.datasets.answers import build, possible_sums
 from cstar_mock.datasets.format import Answers
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.models import Scope
-from cstar_mock.rows import insert_rows
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import Scope
+from cstar_mock.store.rows import insert_rows
 
 _tenths = st.integers(10, 50).map(lambda tenths: Decimal(tenths) / 10)
 
@@ -74,7 +75,7 @@ def test_feasible_figures_are_hit_exactly(wanted: dict[str, Any]) -> None:
 @given(wanted=feasible())
 def test_the_rows_that_are_built_keep_the_rules_of_the_schema(wanted: dict[str, Any]) -> None:
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
 
     def work(connection: Any) -> None:
         connection.exec_driver_sql(

@@ -13,9 +13,10 @@ from tests.properties.worlds import NOW, rows, worlds
 
 from cstar_mock.api.analytics import service
 from cstar_mock.contract.periods import Period
-from cstar_mock.database import Database
-from cstar_mock.models import Scope, Team
-from cstar_mock.rows import insert_rows
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import Scope, Team
+from cstar_mock.store.rows import insert_rows
 
 SCOPES = [Scope(team, environment) for team in ("team-1", "team-2") for environment in ("live", "test")]
 
@@ -27,7 +28,7 @@ clocks = st.sampled_from([NOW, NOW, NOW - 1, NOW + 1, NOW - oracle.DAY, NOW + 7 
 @pytest.fixture(scope="module", name="sqlite")
 def _sqlite() -> Iterator[Database]:
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     database.write_now(_add_teams)
     yield database
     database.close()
@@ -35,10 +36,10 @@ def _sqlite() -> Iterator[Database]:
 
 @pytest.fixture(scope="module", name="server")
 def _postgresql(postgresql: str) -> Iterator[Database]:
-    from cstar_mock import migrate
+    from cstar_mock.store import migrations
 
     database = Database(postgresql)
-    migrate.upgrade(database)
+    migrations.upgrade(database)
     database.write_now(_add_teams)
     yield database
     database.close()

@@ -18,18 +18,19 @@ from starlette.types import ASGIApp, Receive, Send
 from tests.examples import examples
 from tests.properties.worlds import NOW
 
-from cstar_mock import Settings, create_app, keys, rows, teams
+from cstar_mock import Settings, create_app, keys, teams
 from cstar_mock.api import replay
 from cstar_mock.api.answer_cache import AnswerCache
-from cstar_mock.database import Database
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.faults import FaultRule
 from cstar_mock.http import facts
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.replay_protocol import REPLAY
 from cstar_mock.http.replies import Reply, pairs
-from cstar_mock.models import ApiKey, CsatResponse, Scope
 from cstar_mock.server import load_datasets
+from cstar_mock.store import migrations, rows
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import ApiKey, CsatResponse, Scope
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
 QUERIES = ("", "?period=week", "?period=day", "?period=year", "?period=x", "?other=1")
@@ -102,7 +103,7 @@ class _Doors:
         monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _immediately)
         url = f"sqlite:///{folder}/shared.db"
         self.databases = [Database(url) for _ in range(4)]
-        self.databases[0].prepare()
+        migrations.prepare(self.databases[0])
         self.teams = [team.id for team in load_datasets(self.databases[0], ["documented"])]
         self.team = self.teams[0]
         self.writer = self.databases[3]

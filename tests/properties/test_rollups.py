@@ -11,12 +11,12 @@ from tests.properties.oracle import World
 from tests.properties.worlds import rows as rows_of
 from tests.properties.worlds import worlds
 
-from cstar_mock import migrate, rollups, rows
 from cstar_mock.contract import clock
-from cstar_mock.database import Database
 from cstar_mock.datasets.format import Recipe
 from cstar_mock.datasets.generate import generate
-from cstar_mock.models import CsatResponse, Customer, Member, NewestTicket, Rollup, Scope, Team, Ticket
+from cstar_mock.store import migrations, rollups, rows
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import CsatResponse, Customer, Member, NewestTicket, Rollup, Scope, Team, Ticket
 
 LIVE = Scope("rolled-up", "live")
 
@@ -26,10 +26,10 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database of each kind with one team."""
     if request.param == "sqlite":
         database = Database("sqlite://")
-        database.prepare()
+        migrations.prepare(database)
     else:
         database = Database(request.getfixturevalue("postgresql"))
-        migrate.upgrade(database)
+        migrations.upgrade(database)
     database.write_now(
         lambda connection: connection.execute(
             insert(Team), [{"id": "rolled-up", "slug": "rolled-up", "name": "T", "origin": {}, "created_at": 0}]

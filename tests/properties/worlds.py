@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from tests.properties.oracle import DAY, PERIODS, World
 
-from cstar_mock.rows import Rows
+from cstar_mock.store.rows import Rows
 
 NOW = 1_765_377_000 * 1_000_000
 """2025-12-10T14:30:00Z."""

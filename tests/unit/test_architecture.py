@@ -18,14 +18,14 @@ MAY_IMPORT_ROOTS = {
 }
 
 FOUNDATION = (
-    "cstar_mock.models",
-    "cstar_mock.rows",
+    "cstar_mock.store.models",
+    "cstar_mock.store.rows",
     "cstar_mock.contract.clock",
     "cstar_mock.contract.ids",
     "cstar_mock.contract.errors",
     "cstar_mock.security",
     "cstar_mock.rate_limit",
-    "cstar_mock.database",
+    "cstar_mock.store.database",
     "cstar_mock.settings",
     "cstar_mock.guessing",
 )
@@ -38,7 +38,7 @@ FORBIDDEN = [
     (f"{PACKAGE}.datasets.*", ("fastapi", "starlette")),
     (f"{PACKAGE}.api.analytics.*", (f"{PACKAGE}.datasets",)),
     (f"{PACKAGE}.api.identity.*", (f"{PACKAGE}.datasets",)),
-    (f"{PACKAGE}.http.*", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.database", "sqlalchemy")),
+    (f"{PACKAGE}.http.*", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.store", "sqlalchemy")),
 ]
 """Who may not import what, wherever in the file the import stands."""
 
@@ -152,9 +152,9 @@ def test_the_imports_are_seen(imports: Imports) -> None:
     def targets(module: str) -> set[str]:
         return {one.target for one in imports[module]}
 
-    assert {"sqlalchemy", f"{PACKAGE}.models"} <= targets(f"{PACKAGE}.api.analytics.service")
+    assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.api.analytics.service")
     assert {"fastapi", f"{PACKAGE}.api.analytics.answers"} <= targets(f"{PACKAGE}.api.analytics.router")
-    assert {f"{PACKAGE}.server", f"{PACKAGE}.database"} <= targets(f"{PACKAGE}.cli")
+    assert {f"{PACKAGE}.server", f"{PACKAGE}.store.database"} <= targets(f"{PACKAGE}.cli")
     assert not any(one.at_top for one in imports[f"{PACKAGE}.cli"] if one.target == f"{PACKAGE}.server")
 
 
@@ -176,8 +176,8 @@ def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
         ("cstar_mock.api.analytics.router", "def f():\n    import sqlalchemy.orm"),
         *((name, "from fastapi import Depends") for name in FOUNDATION[:4]),
         *((name, "import fastapi as f") for name in FOUNDATION[4:7]),
-        ("cstar_mock.database", "from cstar_mock.api.analytics import service"),
-        ("cstar_mock.models", "from cstar_mock import datasets"),
+        ("cstar_mock.store.database", "from cstar_mock.api.analytics import service"),
+        ("cstar_mock.store.models", "from cstar_mock import datasets"),
         ("cstar_mock.contract.errors", "from cstar_mock.datasets import format"),
         ("cstar_mock.contract.clock", "if True:\n    import cstar_mock.http.context"),
         ("cstar_mock.keys", "from cstar_mock import server"),

@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
 from cstar_mock.api.answer_cache import AnswerCache, Asked, CachedAnswer
-from cstar_mock.database import Limits
 from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.faults import ActiveRule, FaultRule, from_store
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
+from cstar_mock.store.database import Limits
 
 NOW = 1_765_377_000_000_000
 

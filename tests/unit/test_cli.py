@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import VERSION, cli, create_app
-from cstar_mock.database import SCHEMA_REVISION
 from cstar_mock.datasets.load import LoadedTeam
 from cstar_mock.server import Announcement
 from cstar_mock.settings import ENV_PREFIX, Settings, SettingsError, load
+from cstar_mock.store.migrations import SCHEMA_REVISION
 
 FROZEN = ("--clock", "2025-12-10T14:30:00Z")
 ACME = ["acme", "acme-neighbour"]

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 from tests.engines import Engines
 
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.database import Database
+from cstar_mock.store import migrations
+from cstar_mock.store.database import Database
 
 PATIENCE = 30
 """Seconds until a test gives up something that should have happened at once."""
@@ -143,7 +144,7 @@ def test_a_snapshot_is_of_one_moment(engines: Engines) -> None:
 def test_a_database_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     assert list(tmp_path.iterdir()) == []
     database.close()
     with pytest.raises(StoreUnavailable):

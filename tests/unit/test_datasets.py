@@ -11,26 +11,26 @@ import yaml
 from sqlalchemy import event, func, select
 from tests.properties.worlds import NOW
 
-from cstar_mock import migrate, rollups, shipped
 from cstar_mock.contract import clock
-from cstar_mock.database import Database
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.format import json_schema, parse
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.models import CsatResponse, Customer, Member, Scope, Team, Ticket
-from cstar_mock.rows import insert_rows
 from cstar_mock.server import load_datasets
-from cstar_mock.store_errors import StoreConflict
+from cstar_mock.store import migrations, package_data, rollups
+from cstar_mock.store.database import Database
+from cstar_mock.store.engine_errors import StoreConflict
+from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Team, Ticket
+from cstar_mock.store.rows import insert_rows
 
-SHIPPED = sorted(shipped.folder("seed").glob("*.yaml"))
+SHIPPED = sorted(package_data.folder("seed").glob("*.yaml"))
 
 
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     database = Database("sqlite://")
-    database.prepare()
+    migrations.prepare(database)
     yield database
     database.close()
 
@@ -62,7 +62,7 @@ def clock_text(value: Any) -> str:
 @pytest.mark.newest("pydantic words the same schema differently from release to release")
 def test_the_published_schema_is_the_formats() -> None:
     """`cstar-mock schema --output seed/dataset.schema.json` brings it up to date."""
-    published = json.loads((shipped.folder("seed") / "dataset.schema.json").read_text())
+    published = json.loads((package_data.folder("seed") / "dataset.schema.json").read_text())
     assert published == json_schema()
 
 
@@ -345,9 +345,9 @@ def test_a_large_load_leaves_the_schema_as_it_was_also_if_it_fails(database: Dat
 
     with pytest.raises(RuntimeError):
         database.write_now(load, parse(a_recipe_of(1000)), progress=fail)
-    assert database.read_now(migrate.differences) == []
+    assert database.read_now(migrations.differences) == []
     database.write_now(load, parse(a_recipe_of(1000)))
-    assert database.read_now(migrate.differences) == []
+    assert database.read_now(migrations.differences) == []
     assert database.read_now(rollups.differences) == []
 
 

@@ -7,12 +7,12 @@ import secrets
 from sqlalchemy import delete, select
 from tests.hostile import VALUES, Walker
 
-from cstar_mock import migrate, rollups
-from cstar_mock.database import Database
 from cstar_mock.datasets.format import json_schema, parse
 from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.models import Team
+from cstar_mock.store import migrations, rollups
+from cstar_mock.store.database import Database
+from cstar_mock.store.models import Team
 
 SOME = 150
 EXAMPLES = {
@@ -41,4 +41,4 @@ def test_fields_of_a_data_set_take_hostile_values_or_refuse_them_by_name(databas
         assert "\n" not in text, (field, name)
         assert not text or not names or any(part in text for part in names), (field, name, text)
         assert database.read_now(lambda connection: connection.scalar(select(Team.id))) is None, (field, name)
-    assert database.read_now(migrate.differences) == []
+    assert database.read_now(migrations.differences) == []

@@ -17,7 +17,6 @@ from cstar_mock.contract import periods
 from cstar_mock.contract.clock import real_now
 from cstar_mock.contract.errors import RATE_LIMIT_EXCEEDED, ApiError, authentication_required
 from cstar_mock.contract.vocabulary import Endpoint
-from cstar_mock.database import Database
 from cstar_mock.faults import Decision, FaultRequest
 from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of
@@ -26,6 +25,7 @@ from cstar_mock.rate_limit import RateLimiter
 from cstar_mock.security import Caller, KeyRing
 from cstar_mock.settings import Settings
 from cstar_mock.state import State
+from cstar_mock.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)

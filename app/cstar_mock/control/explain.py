@@ -15,7 +15,7 @@ from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import described
-from cstar_mock.models import Scope
+from cstar_mock.store.models import Scope
 
 router = APIRouter(tags=["Explain"], route_class=ControlRoute)
 

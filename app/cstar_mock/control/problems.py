@@ -20,8 +20,8 @@ from cstar_mock.control.bodies import unannounced
 from cstar_mock.datasets.problems import DatasetError, problems_of_request
 from cstar_mock.http.context import context_of
 from cstar_mock.http.request_log import log_unavailable
-from cstar_mock.rows import RowsRefused, UnknownRow
-from cstar_mock.store_errors import StoreConflict
+from cstar_mock.store.engine_errors import StoreConflict
+from cstar_mock.store.rows import RowsRefused, UnknownRow
 
 _log = logging.getLogger("cstar_mock.control")
 

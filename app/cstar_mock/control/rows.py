@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import bounds, rows, teams
+from cstar_mock import bounds, teams
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, parse_moment
 from cstar_mock.contract.json_types import WHOLE, Text
@@ -20,8 +20,9 @@ from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
-from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket
-from cstar_mock.rows import Row
+from cstar_mock.store import rows
+from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
+from cstar_mock.store.rows import Row
 
 router = APIRouter(tags=["Rows"], route_class=ControlRoute)
 

@@ -17,7 +17,7 @@ from cstar_mock.contract.vocabulary import TicketStatus
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import AgentFigures, Answers, CsatFigures, CustomerFigures, OverviewFigures
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
-from cstar_mock.rows import Row, Rows, ticket
+from cstar_mock.store.rows import Row, Rows, ticket
 
 _OPEN = (TicketStatus.OPEN, TicketStatus.PENDING, TicketStatus.NEW)
 _LOWEST, _HIGHEST = 1, 5

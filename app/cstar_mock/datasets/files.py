@@ -6,15 +6,15 @@ from pathlib import Path
 
 import yaml
 
-from cstar_mock import shipped
 from cstar_mock.datasets import yaml12
 from cstar_mock.datasets.format import Dataset, parse
 from cstar_mock.datasets.problems import DatasetError, Problem
+from cstar_mock.store import package_data
 
 
 def shipped_names() -> list[str]:
     """Return the names of the data sets that ship with cstar-mock."""
-    return sorted(path.stem for path in shipped.folder("seed").glob("*.yaml"))
+    return sorted(path.stem for path in package_data.folder("seed").glob("*.yaml"))
 
 
 def find(name_or_path: str) -> Path:
@@ -25,7 +25,7 @@ def find(name_or_path: str) -> Path:
     """
     names = shipped_names()
     if name_or_path in names:
-        return shipped.folder("seed") / f"{name_or_path}.yaml"
+        return package_data.folder("seed") / f"{name_or_path}.yaml"
     path = Path(name_or_path)
     if path.is_file():
         return path

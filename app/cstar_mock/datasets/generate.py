@@ -16,7 +16,7 @@ from cstar_mock.contract.vocabulary import TicketStatus
 from cstar_mock.datasets import names
 from cstar_mock.datasets.format import Recipe, Spread
 from cstar_mock.datasets.problems import DatasetError, Problem
-from cstar_mock.rows import Row, Rows, ticket
+from cstar_mock.store.rows import Row, Rows, ticket
 
 CHUNK = 10_000
 """Rows of a kind that are in memory at once, at the most."""

@@ -20,8 +20,8 @@ from cstar_mock.datasets.generate import Numbers, generate
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
 from cstar_mock.faults import activated, check_bounds, stored
 from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
-from cstar_mock.models import ApiKey, Scope, Team
-from cstar_mock.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
+from cstar_mock.store.models import ApiKey, Scope, Team
+from cstar_mock.store.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pydantic_core import to_json
 from cstar_mock.api.analytics import service
 from cstar_mock.api.answer_cache import Asked, CachedAnswer
 from cstar_mock.api.dependencies import Services
-from cstar_mock.models import Scope
 from cstar_mock.security import Caller
+from cstar_mock.store.models import Scope
 
 
 async def compute(services: Services, caller: Caller, asked: Asked) -> CachedAnswer:

@@ -15,7 +15,7 @@ from cstar_mock.api.analytics.metrics import Metric
 from cstar_mock.contract import periods
 from cstar_mock.contract.clock import MINUTE, Instant
 from cstar_mock.contract.periods import Period, Window
-from cstar_mock.models import CsatResponse, Scope, Ticket, in_scope
+from cstar_mock.store.models import CsatResponse, Scope, Ticket, in_scope
 
 # The same words whichever the engine, with parameters by name: a driver's own way to write them runs nowhere else.
 _PLAIN = DefaultDialect(paramstyle="named")

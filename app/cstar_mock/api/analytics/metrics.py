@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, literal_column, or_
 
 from cstar_mock.contract.vocabulary import OPEN_STATUSES
-from cstar_mock.models import Base, CsatResponse, Customer, Member, Ticket
+from cstar_mock.store.models import Base, CsatResponse, Customer, Member, Ticket
 
 START: ColumnElement[int] = bindparam("start", type_=BigInteger)
 NOW: ColumnElement[int] = bindparam("now", type_=BigInteger)

@@ -14,8 +14,8 @@ from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overvi
 from cstar_mock.contract import periods
 from cstar_mock.contract.clock import MINUTE, SECOND, Instant
 from cstar_mock.contract.periods import Period
-from cstar_mock.database import Prepared
-from cstar_mock.models import (
+from cstar_mock.store.database import Prepared
+from cstar_mock.store.models import (
     CsatResponse,
     Customer,
     Member,
@@ -26,7 +26,7 @@ from cstar_mock.models import (
     Ticket,
     in_scope,
 )
-from cstar_mock.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
+from cstar_mock.store.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 
 def _up_to(instant: ColumnElement[int]) -> FromClause:

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from tests.conftest import ROOT
 
-from cstar_mock import shipped
+from cstar_mock.store import package_data
 
 
 @pytest.mark.parametrize("name", ["migrations", "seed"])
 def test_a_checkout_has_them_at_its_top(name: str) -> None:
-    assert shipped.folder(name) == ROOT / name
+    assert package_data.folder(name) == ROOT / name
 
 
 def test_an_installed_package_has_them_inside_and_prefers_those(
@@ -20,18 +20,18 @@ def test_an_installed_package_has_them_inside_and_prefers_those(
     inside, of_somebody_else = package / "seed", tmp_path / "lib" / "seed"
     inside.mkdir(parents=True)
     of_somebody_else.mkdir()
-    monkeypatch.setattr(shipped, "__file__", str(package / "shipped.py"))
-    assert shipped.folder("seed") == inside
+    monkeypatch.setattr(package_data, "__file__", str(package / "store" / "package_data.py"))
+    assert package_data.folder("seed") == inside
 
 
 def test_a_broken_installation_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "a" / "b" / "shipped.py"))
+    monkeypatch.setattr(package_data, "__file__", str(tmp_path / "a" / "b" / "c" / "package_data.py"))
     with pytest.raises(FileNotFoundError, match="installed without its folder 'seed'; install it again"):
-        shipped.folder("seed")
+        package_data.folder("seed")
 
 
 def test_a_file_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "seed").write_text("")
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "shipped.py"))
+    monkeypatch.setattr(package_data, "__file__", str(tmp_path / "store" / "package_data.py"))
     with pytest.raises(FileNotFoundError):
-        shipped.folder("seed")
+        package_data.folder("seed")

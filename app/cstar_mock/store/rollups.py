@@ -36,10 +36,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from cstar_mock import bulk
 from cstar_mock.contract.clock import SECOND
 from cstar_mock.contract.vocabulary import Environment, TicketStatus
-from cstar_mock.models import (
+from cstar_mock.store import bulk_insert
+from cstar_mock.store.models import (
     ENVIRONMENT,
     TEAM_ID,
     CsatResponse,
@@ -127,7 +127,7 @@ class Changes:
                 else:
                     self._finest[after >> FINEST][column] += 1
                     newest.append({"customer_id": customer_id, "created_at": after})
-        bulk.insert(connection, NEWEST, newest, self._whose, _SET_NEWEST)
+        bulk_insert.insert(connection, NEWEST, newest, self._whose, _SET_NEWEST)
         for some in _chunks(without):
             connection.execute(_DELETE_NEWEST, self._whose | {"customer_ids": some})
 
@@ -148,13 +148,13 @@ class Changes:
                 for bucket, counts in sorted(buckets.items())
                 if any(counts)
             ]
-            bulk.insert(connection, _ROLLUPS, entries, self._whose | {"width": width}, _ADD_TO_BUCKET)
+            bulk_insert.insert(connection, _ROLLUPS, entries, self._whose | {"width": width}, _ADD_TO_BUCKET)
         members = [
             {"member_id": member, **dict(zip(TOTALS, counts, strict=True))}
             for member, counts in sorted(self._totals.items())
             if any(counts)
         ]
-        bulk.insert(connection, _MEMBERS, members, self._whose, _ADD_TO_MEMBER)
+        bulk_insert.insert(connection, _MEMBERS, members, self._whose, _ADD_TO_MEMBER)
 
     def _count_newest(self, connection: Connection, sign: int) -> None:
         column = COUNTED.index("newest_tickets")

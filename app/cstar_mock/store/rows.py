@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
-from cstar_mock import bulk, rollups
 from cstar_mock.contract.clock import Instant
 from cstar_mock.contract.vocabulary import TicketStatus
-from cstar_mock.models import CsatResponse, Customer, Member, Scope, Ticket
-from cstar_mock.rollups import Changes
+from cstar_mock.store import bulk_insert, rollups
+from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
+from cstar_mock.store.rollups import Changes
 
 Row: TypeAlias = dict[str, Any]
 """A row by its column names, without team and environment."""
@@ -115,9 +115,9 @@ def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[C
         changes.count(connection, 1, customers=rows.customers, tickets=rows.tickets, csat_responses=rows.csat_responses)
 
     tables = [_table(model) for model, _ in Rows().batches()]
-    many = bulk.are_many(connection, tables, tickets)
-    with bulk.indexed_at_the_end(connection, [rollups.NEWEST], many=many):
-        with bulk.indexed_at_the_end(connection, tables, many=many):
+    many = bulk_insert.are_many(connection, tables, tickets)
+    with bulk_insert.indexed_at_the_end(connection, [rollups.NEWEST], many=many):
+        with bulk_insert.indexed_at_the_end(connection, tables, many=many):
             yield insert_some
         changes.follow_all(connection)
     changes.write(connection)
@@ -125,7 +125,7 @@ def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[C
 
 def _insert(connection: Connection, scope: Scope, rows: Rows) -> None:
     for model, batch in rows.batches():
-        bulk.insert(connection, _table(model), batch, asdict(scope))
+        bulk_insert.insert(connection, _table(model), batch, asdict(scope))
 
 
 def create(connection: Connection, scope: Scope, model: RowModel, batch: list[Row]) -> None:

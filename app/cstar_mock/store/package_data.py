@@ -18,7 +18,7 @@ def folder(name: str) -> Path:
     Raises:
         FileNotFoundError: neither the package nor the checkout has it: the installation is broken.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     for candidate in (package / name, package.parent.parent / name):
         if candidate.is_dir():
             return candidate

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from cstar_mock.sqlite_file import File
+from cstar_mock.store.sqlite_file import File
 
 BEGIN = "cstar_mock_begin"
 """The execution option that says how a connection begins a transaction; without it, each statement is its own."""

@@ -22,33 +22,18 @@ from functools import partial
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import ClauseElement, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from cstar_mock import postgresql, sqlite, store_errors
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.models import Base
-from cstar_mock.sqlite_file import File
-
-SCHEMA_REVISION = "0003"
-"""The newest migration; a test compares it with `migrations/`."""
+from cstar_mock.store import engine_errors, postgresql, sqlite
+from cstar_mock.store.sqlite_file import File
 
 _PAUSES = (0.01, 0.05, 0.2)
 """Seconds before a transaction that met a deadlock, or another client's write, is run again; about half at random."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class SchemaUnknown(ValueError):
-    """The database's schema is at a migration that this version does not have."""
-
-    def __init__(self, revision: str | None) -> None:
-        super().__init__(f"the schema is at {revision}, which this version does not know: a newer cstar-mock made it")
-
-
-class SchemaOutdated(Exception):
-    """The database has no schema, or not the newest; `cstar-mock db upgrade` brings it up to date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +222,7 @@ class Database:
                 try:
                     return self._write_once(asked, lambda connection: work(connection, *args, **kwargs))
                 except SQLAlchemyError as error:
-                    pause = next(pauses, None) if store_errors.is_transient(error) else None
+                    pause = next(pauses, None) if engine_errors.is_transient(error) else None
                     if pause is None:
                         raise
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (so that two do not meet again)
@@ -272,44 +257,6 @@ class Database:
             return self._writes, driver.execute("PRAGMA data_version").fetchone()[0]
         except _ENGINE_ERRORS as error:
             _raise_translated(error)
-
-    def prepare(self) -> None:
-        """Make the schema of an empty embedded database, and bring one from an older version up to date.
-
-        A fresh schema is made from the models, without importing Alembic, which would double the start-up time.
-
-        Raises:
-            SchemaOutdated: a PostgreSQL database is not up to date; its owner decides when to migrate it.
-            StoreUnavailable: the database can't be reached.
-        """
-        if not self.embedded:
-            self.check_schema()
-            return
-        revision = self.read_now(schema_revision)
-        if revision == SCHEMA_REVISION:
-            return
-        if revision is None:
-            self.write_now(_create_schema)  # or find that another process has
-        else:
-            from cstar_mock.migrate import upgrade  # noqa: PLC0415  (Alembic is slow to import)
-
-            upgrade(self)
-
-    def check_schema(self) -> None:
-        """Look whether the schema is up to date, and change nothing.
-
-        Raises:
-            SchemaOutdated: it is older.
-            SchemaUnknown: it is newer.
-            StoreUnavailable: the database can't be reached.
-        """
-        revision = self.read_now(schema_revision)
-        if revision is not None and revision > SCHEMA_REVISION:
-            raise SchemaUnknown(revision)
-        if revision != SCHEMA_REVISION:
-            raise SchemaOutdated(
-                "the database has no schema yet" if revision is None else f"the schema is at {revision}"
-            )
 
     def _reading(self) -> Connection:
         if self._reader is None:
@@ -364,27 +311,6 @@ class Prepared:
         return self._texts[dialect]
 
 
-def schema_revision(connection: Connection) -> str | None:
-    """Return the migration that the schema is at, or None if there is no schema."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
-
-
-def _create_schema(connection: Connection) -> None:
-    if schema_revision(connection) is not None:
-        return
-    Base.metadata.create_all(connection)
-    connection.execute(
-        text(
-            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
-            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-        )
-    )
-    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": SCHEMA_REVISION})
-
-
 # Of a damaged SQLite file, the text of an error message or a value of a row can't be decoded.
 _ENGINE_ERRORS = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError)
 
@@ -401,7 +327,7 @@ def _engine_errors() -> Iterator[None]:
 def _raise_translated(error: Exception) -> NoReturn:
     if isinstance(error, ValueError):
         raise StoreUnavailable("is damaged") from error
-    meaning = store_errors.translated(error)
+    meaning = engine_errors.translated(error)
     if meaning is None:
         raise error
     raise meaning from error
