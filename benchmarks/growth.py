@@ -24,7 +24,7 @@ from _common import cstar_mock, table, write
 from _engines import postgresql
 from sqlalchemy import create_engine, text
 
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.contract.clock import parse_instant
 from cstar_mock.contract.periods import Period
 from cstar_mock.datasets.format import parse

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.contract import errors
 
 UNKNOWN_TEAM = "00000000-0000-4000-8000-000000000000"

@@ -11,7 +11,7 @@ from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW, rows, worlds
 
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.contract.periods import Period
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database

@@ -11,7 +11,7 @@ from tests.properties.oracle import World
 from tests.properties.worlds import NOW
 
 from cstar_mock import teams
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.contract.clock import DAY, HOUR
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import Environment

@@ -36,6 +36,7 @@ FORBIDDEN = [
     *((name, ("fastapi",)) for name in (*FOUNDATION, "cstar_mock.keys")),
     *((name, (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.http")) for name in FOUNDATION),
     (f"{PACKAGE}.datasets.*", ("fastapi", "starlette")),
+    (f"{PACKAGE}.analytics.*", (f"{PACKAGE}.datasets", f"{PACKAGE}.api", f"{PACKAGE}.http")),
     (f"{PACKAGE}.api.analytics.*", (f"{PACKAGE}.datasets",)),
     (f"{PACKAGE}.api.identity.*", (f"{PACKAGE}.datasets",)),
     (f"{PACKAGE}.http.*", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.store", "sqlalchemy")),
@@ -152,7 +153,7 @@ def test_the_imports_are_seen(imports: Imports) -> None:
     def targets(module: str) -> set[str]:
         return {one.target for one in imports[module]}
 
-    assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.api.analytics.service")
+    assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.analytics.service")
     assert {"fastapi", f"{PACKAGE}.api.analytics.answers"} <= targets(f"{PACKAGE}.api.analytics.router")
     assert {f"{PACKAGE}.server", f"{PACKAGE}.store.database"} <= targets(f"{PACKAGE}.cli")
     assert not any(one.at_top for one in imports[f"{PACKAGE}.cli"] if one.target == f"{PACKAGE}.server")
@@ -169,8 +170,8 @@ def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("cstar_mock.api.analytics.service", "import fastapi"),
-        ("cstar_mock.api.analytics.service", "from fastapi import Request"),
+        ("cstar_mock.analytics.service", "import fastapi"),
+        ("cstar_mock.analytics.service", "from fastapi import Request"),
         ("cstar_mock.api.new.metrics", "import fastapi.responses"),
         ("cstar_mock.api.analytics.router", "from sqlalchemy import select"),
         ("cstar_mock.api.analytics.router", "def f():\n    import sqlalchemy.orm"),
@@ -188,7 +189,7 @@ def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
 )
 def test_a_broken_rule_is_found(module: str, source: str) -> None:
     names = (
-        "", ".api", ".application", ".cli", ".datasets", ".datasets.format", ".server", ".api.analytics",
+        "", ".analytics", ".analytics.service", ".api", ".application", ".cli", ".datasets", ".datasets.format", ".server", ".api.analytics",
         ".api.analytics.service", ".api.dependencies", ".http", ".http.context", ".contract",
     )  # fmt: skip
     found = broken_rules(imports_of({PACKAGE + name: "" for name in names} | {module: source}))

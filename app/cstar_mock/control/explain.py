@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from cstar_mock import bounds, teams
-from cstar_mock.api.analytics import explain
-from cstar_mock.api.analytics.explain import Explanation
+from cstar_mock.analytics import explain
+from cstar_mock.analytics.explain import Explanation
 from cstar_mock.contract import clock, periods
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import Environment

@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, delete, insert, select, update
 
 from cstar_mock import security, teams
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
 from cstar_mock.contract.errors import UnknownName

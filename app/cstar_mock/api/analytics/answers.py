@@ -4,7 +4,7 @@ from functools import partial
 
 from pydantic_core import to_json
 
-from cstar_mock.api.analytics import service
+from cstar_mock.analytics import service
 from cstar_mock.api.answer_cache import Asked, CachedAnswer
 from cstar_mock.api.dependencies import Services
 from cstar_mock.security import Caller

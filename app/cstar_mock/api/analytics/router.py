@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from cstar_mock.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.analytics.answers import compute
-from cstar_mock.api.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.answer_cache import Asked
 from cstar_mock.api.dependencies import secret_key, services_of
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key

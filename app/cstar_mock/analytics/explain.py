@@ -10,8 +10,8 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, bi
 from sqlalchemy.engine.default import DefaultDialect
 
 from cstar_mock import bounds
-from cstar_mock.api.analytics import metrics, service
-from cstar_mock.api.analytics.metrics import Metric
+from cstar_mock.analytics import metrics, service
+from cstar_mock.analytics.metrics import Metric
 from cstar_mock.contract import periods
 from cstar_mock.contract.clock import MINUTE, Instant
 from cstar_mock.contract.periods import Period, Window

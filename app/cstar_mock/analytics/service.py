@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, union_all
 from sqlalchemy.orm import aliased
 
-from cstar_mock.api.analytics import metrics
-from cstar_mock.api.analytics.metrics import NOW, START
-from cstar_mock.api.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
+from cstar_mock.analytics import metrics
+from cstar_mock.analytics.metrics import NOW, START
+from cstar_mock.analytics.schemas import AgentStats, Csat, Customers, Overview, Tickets
 from cstar_mock.contract import periods
 from cstar_mock.contract.clock import MINUTE, SECOND, Instant
 from cstar_mock.contract.periods import Period
