@@ -10,24 +10,24 @@ from starlette.types import ASGIApp
 
 from cstar_mock import VERSION, pages, settings
 from cstar_mock.api.analytics.router import create_router as analytics
-from cstar_mock.api.answer_cache import AnswerCache
-from cstar_mock.api.dependencies import Services
 from cstar_mock.api.documentation import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
 from cstar_mock.api.identity.router import create_router as identity
 from cstar_mock.api.replay import ReplayMiddleware, Replays
 from cstar_mock.control.guard import Guard
-from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http import errors, openapi
 from cstar_mock.http.cors import ApiCORSMiddleware
 from cstar_mock.http.middleware import Recorder, RequestContextMiddleware
 from cstar_mock.http.mounting import Lazy, Prefixed
 from cstar_mock.http.telemetry import NO_TELEMETRY
-from cstar_mock.rate_limit import RateLimiter
-from cstar_mock.security import KeyRing
+from cstar_mock.services import Services
 from cstar_mock.settings import Settings
 from cstar_mock.state import create_state
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database, Limits
+from cstar_mock.traffic.answer_cache import AnswerCache
+from cstar_mock.traffic.authentication import KeyRing
+from cstar_mock.traffic.lockout import Lockout
+from cstar_mock.traffic.rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from cstar_mock.tracing import Tracing
@@ -96,16 +96,16 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         answers=AnswerCache(),
         rate_limiter=RateLimiter(settings_, state.windows),
         state=state,
-        key_guesses=GuessLimiter("key", settings_.unauthorized_limit or 0, state.windows),
+        key_lockout=Lockout("key", settings_.unauthorized_limit or 0, state.windows),
     )
-    token_guesses = GuessLimiter("token", settings_.unauthorized_limit or 0, state.windows)
+    token_lockout = Lockout("token", settings_.unauthorized_limit or 0, state.windows)
     if settings_.control:
-        control = Guard(Lazy(partial(_control, app.state.services)), settings_.control_token, token_guesses)
+        control = Guard(Lazy(partial(_control, app.state.services)), settings_.control_token, token_lockout)
         app.add_middleware(Prefixed, prefix="/__admin", other=control)
     replays = Replays(app.state.services)
     app.add_middleware(ReplayMiddleware, replays=replays)
     app.add_middleware(ApiCORSMiddleware)
-    monitoring = _monitoring(app, settings_, database, token_guesses) if settings_.metrics else None
+    monitoring = _monitoring(app, settings_, database, token_lockout) if settings_.metrics else None
     never_waits = database.embedded and state.engine is None and tracing is None
     app.add_middleware(
         RequestContextMiddleware,
@@ -128,14 +128,14 @@ def _control(services: Services) -> ASGIApp:
     return create_control_app(services)
 
 
-def _monitoring(app: FastAPI, settings_: Settings, database: Database, guesses: GuessLimiter) -> Recorder:
+def _monitoring(app: FastAPI, settings_: Settings, database: Database, lockout: Lockout) -> Recorder:
     """Count and serve what happens; the library is imported only where that is wanted."""
     from cstar_mock.monitoring import Monitoring  # noqa: PLC0415
 
     monitoring = Monitoring(team_label=settings_.metrics_team_label)
     database.observe = monitoring.store
     token = settings_.metrics_token or settings_.control_token
-    app.add_middleware(Prefixed, prefix="/metrics", other=Guard(monitoring.app, token, guesses))
+    app.add_middleware(Prefixed, prefix="/metrics", other=Guard(monitoring.app, token, lockout))
     return monitoring
 
 

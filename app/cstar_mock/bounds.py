@@ -52,7 +52,7 @@ CACHED_CALLER_BYTES = 32 * 1024 * 1024
 CACHED_RULE_BYTES = 32 * 1024 * 1024
 """Bytes of memory for parsed fault rules, in each worker."""
 
-MOST_GUESSERS = 10_000
+MOST_LOCKOUT_ADDRESSES = 10_000
 """Addresses, and accepted secrets, in the protection against guessing; the oldest goes first."""
 
 LONGEST_ADDRESS = 64
@@ -66,7 +66,7 @@ MOST_FAULT_COUNTS = 100_000
 """Counts of fault rules of all teams in the memory of a process; the team whose rules acted longest ago loses its
 counts first."""
 
-GUESS_QUEUE_SECONDS = 5.0
+LOCKOUT_QUEUE_SECONDS = 5.0
 """Seconds that a secret waits for its turn, while others of the same address are tested against guessing."""
 
 MOST_METRIC_LABELS = 2_000

@@ -5,12 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from cstar_mock import security, teams
+from cstar_mock import teams
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, TeamClock, parse_moment
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, Environment, KeyType
 from cstar_mock.store.models import ApiKey, Team
+from cstar_mock.traffic import authentication
 
 REVOKED_FROM_THE_START: Instant = 0
 """When a key was revoked that its data set says is: a reset of the team leaves it so."""
@@ -83,7 +84,7 @@ def key_row(
         "id": ids.new(ids.API_KEY),
         "environment": environment.value,
         "key_type": key_type.value,
-        "digest": security.digest(key),
+        "digest": authentication.digest(key),
         "last_four": key[-4:],
         "name": name,
         "rate_limit": rate_limit,

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, column, exists, select, table
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from cstar_mock import VERSION
-from cstar_mock.api.dependencies import services_of
 from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
 from cstar_mock.http.protocol import DRAINING
+from cstar_mock.services import services_of
 from cstar_mock.store.models import Base
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, select, update
 from cstar_mock.contract import clock
 from cstar_mock.contract.clock import Duration, Instant, TeamClock
 from cstar_mock.contract.errors import UnknownName
-from cstar_mock.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
 from cstar_mock.store.models import ApiKey, Team
+from cstar_mock.traffic.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
 
 
 @dataclass(frozen=True, slots=True)

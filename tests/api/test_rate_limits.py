@@ -18,7 +18,7 @@ WHOAMI = "/api/v1/auth/whoami"
 def _second(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The real time that the limiter sees; tests move it."""
     present = [1_800_000_000.9]
-    monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: present[0])
+    monkeypatch.setattr("cstar_mock.traffic.rate_limit.time.time", lambda: present[0])
     return present
 
 

@@ -9,8 +9,8 @@ from tests.contract.test_bounds import serving
 
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.http.replay_protocol import ReplayProtocol
-from cstar_mock.security import KeyRing
 from cstar_mock.store.database import Database
+from cstar_mock.traffic.authentication import KeyRing
 
 
 @pytest.fixture(scope="module", name="url")

@@ -21,10 +21,10 @@ from cstar_mock.contract.errors import CATALOGUE, ErrorKind
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.faults import ConnectionFault, FaultRule, Match
 from cstar_mock.settings import ENV_PREFIX
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.traffic.faults import ConnectionFault, FaultRule, Match
 
 README = ROOT / "README.md"
 CONTROL, TESTING = ROOT / "docs/control.md", ROOT / "docs/testing.md"

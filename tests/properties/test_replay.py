@@ -20,9 +20,7 @@ from tests.properties.worlds import NOW
 
 from cstar_mock import Settings, create_app, keys, teams
 from cstar_mock.api import replay
-from cstar_mock.api.answer_cache import AnswerCache
 from cstar_mock.datasets.load import reset_team
-from cstar_mock.faults import FaultRule
 from cstar_mock.http import facts
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.replay_protocol import REPLAY
@@ -31,6 +29,8 @@ from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations, rows
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import ApiKey, CsatResponse, Scope
+from cstar_mock.traffic.answer_cache import AnswerCache
+from cstar_mock.traffic.faults import FaultRule
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
 QUERIES = ("", "?period=week", "?period=day", "?period=year", "?period=x", "?other=1")
@@ -98,7 +98,7 @@ class _Doors:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.second = NOW // 1_000_000
-        monkeypatch.setattr("cstar_mock.rate_limit.time.time", lambda: self.second)
+        monkeypatch.setattr("cstar_mock.traffic.rate_limit.time.time", lambda: self.second)
         monkeypatch.setattr("cstar_mock.contract.clock.time", SimpleNamespace(time_ns=lambda: self.second * 10**9))
         monkeypatch.setattr("cstar_mock.http.recording._disconnects_within", _immediately)
         url = f"sqlite:///{folder}/shared.db"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cstar_mock.batches import Batches
+from cstar_mock.traffic.batches import Batches
 
 
 class Engine:

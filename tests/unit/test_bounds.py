@@ -11,14 +11,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cstar_mock import bounds
-from cstar_mock.api.answer_cache import AnswerCache, Asked, CachedAnswer
 from cstar_mock.datasets.format import Answers, Count, Figure, Fixed, MagicKey, Minutes, Recipe, TeamRateLimits
 from cstar_mock.datasets.generate import generate
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.faults import ActiveRule, FaultRule, from_store
-from cstar_mock.security import Caller, KeyRing
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
 from cstar_mock.store.database import Limits
+from cstar_mock.traffic.answer_cache import AnswerCache, Asked, CachedAnswer
+from cstar_mock.traffic.authentication import Caller, KeyRing
+from cstar_mock.traffic.faults import ActiveRule, FaultRule, from_store
 
 NOW = 1_765_377_000_000_000
 
@@ -138,7 +138,7 @@ def test_fault_rules_count_with_their_callers(monkeypatch: pytest.MonkeyPatch) -
 
 def test_parsed_fault_rules_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = Mock(side_effect=from_store)
-    monkeypatch.setattr("cstar_mock.security.from_store", parsed)
+    monkeypatch.setattr("cstar_mock.traffic.authentication.from_store", parsed)
     monkeypatch.setattr(bounds, "CACHED_CALLER_BYTES", 0)
     rules = '[{"id": "TEAM", "endsAt": null, "rule": {"status": 500, "body": "%s"}}]' % ("x" * 10_000)
     _asked_again(_Store(rules), 30)

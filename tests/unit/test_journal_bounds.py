@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from cstar_mock import bounds
-from cstar_mock.journal import Entry, RequestState, shown_header, shown_headers
 from cstar_mock.state.memory import MemoryJournal
+from cstar_mock.traffic.journal import Entry, RequestState, shown_header, shown_headers
 
 
 def entry(id_: str, arrived: float = 0.0, size: int = 0) -> Entry:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
-from cstar_mock.security import KeyRing
 from cstar_mock.store.database import Limits
+from cstar_mock.traffic.authentication import KeyRing
 
 
 class EmptyStore:

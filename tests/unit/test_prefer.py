@@ -3,7 +3,7 @@
 import pytest
 
 from cstar_mock.contract.errors import ApiError
-from cstar_mock.prefer import preferred
+from cstar_mock.traffic.prefer import preferred
 
 
 def applied(value: str) -> str | None:

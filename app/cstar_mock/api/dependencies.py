@@ -4,52 +4,21 @@ Route (404, 405) → key (401) → rate limit (429) → faults → team (403) �
 One dependency makes all its checks itself: each further one would cost more than the checks do.
 """
 
-import time
-from dataclasses import dataclass, field
 from functools import partial
 
 from fastapi import Request
 from starlette.types import Scope
 
-from cstar_mock import faults, prefer, rate_limit, security
-from cstar_mock.api.answer_cache import AnswerCache
 from cstar_mock.contract import periods
 from cstar_mock.contract.clock import real_now
 from cstar_mock.contract.errors import RATE_LIMIT_EXCEEDED, ApiError, authentication_required
 from cstar_mock.contract.vocabulary import Endpoint
-from cstar_mock.faults import Decision, FaultRequest
-from cstar_mock.guessing import GuessLimiter
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.facts import RequestFacts, facts_of
-from cstar_mock.rate_limit import RateLimiter
-from cstar_mock.security import Caller, KeyRing
-from cstar_mock.settings import Settings
-from cstar_mock.state import State
-from cstar_mock.store.database import Database
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What one application owns; kept in `app.state.services`.
-
-    Attributes:
-        started: when the application was made, on the monotonic clock, in seconds.
-    """
-
-    settings: Settings
-    database: Database
-    key_ring: KeyRing
-    answers: AnswerCache
-    rate_limiter: RateLimiter
-    state: State
-    key_guesses: GuessLimiter
-    started: float = field(default_factory=time.monotonic)
-
-
-def services_of(request: Request) -> Services:
-    """Return what the application owns."""
-    services: Services = request.app.state.services
-    return services
+from cstar_mock.services import Services, services_of
+from cstar_mock.traffic import authentication, faults, prefer, rate_limit
+from cstar_mock.traffic.authentication import Caller
+from cstar_mock.traffic.faults import Decision, FaultRequest
 
 
 async def any_key(request: Request) -> Caller:
@@ -73,10 +42,10 @@ async def _authenticate(scope: Scope, services: Services, context: RequestContex
     key = facts_of(scope).key
     caller = None
     if key is not None:  # to send no key is no guess
-        caller = await services.key_guesses.test(scope["client"], key, partial(services.key_ring.find, key))
+        caller = await services.key_lockout.test(scope["client"], key, partial(services.key_ring.find, key))
     if caller is None:
         if services.settings.key_hint:
-            context.hint = security.hint(security.bearer_token(scope["headers"]))
+            context.hint = authentication.hint(authentication.bearer_token(scope["headers"]))
         raise authentication_required()
     return caller
 
@@ -111,8 +80,8 @@ async def secret_key(request: Request) -> Caller:
         RateLimitExceeded: the key has used up its limit.
     """
     caller = await any_key(request)
-    security.require_team(caller, request.path_params["teamId"])
-    security.require_secret_key(caller)
+    authentication.require_team(caller, request.path_params["teamId"])
+    authentication.require_secret_key(caller)
     return caller
 
 

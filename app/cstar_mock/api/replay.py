@@ -13,8 +13,7 @@ from slowapi.errors import RateLimitExceeded
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.api.analytics.answers import compute
-from cstar_mock.api.answer_cache import Asked, CachedAnswer
-from cstar_mock.api.dependencies import Services, concerned_by_faults, count
+from cstar_mock.api.dependencies import concerned_by_faults, count
 from cstar_mock.api.success import success_reply
 from cstar_mock.contract import periods
 from cstar_mock.contract.errors import ApiError, StoreUnavailable
@@ -24,7 +23,9 @@ from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.errors import refuse
 from cstar_mock.http.facts import Client, RequestFacts, facts_of
 from cstar_mock.http.replies import Reply
-from cstar_mock.security import Caller
+from cstar_mock.services import Services
+from cstar_mock.traffic.answer_cache import Asked, CachedAnswer
+from cstar_mock.traffic.authentication import Caller
 
 _OVERVIEWS = {period: Asked("overview", period) for period in Period}
 _AGENTS = Asked("agents")
@@ -69,7 +70,7 @@ class Replays:
             or facts.key is None
             or facts.method != "GET"
             or (services.settings.prefer and facts.has_preference)
-            or not services.key_guesses.has_accepted(client, facts.key)
+            or not services.key_lockout.has_accepted(client, facts.key)
         ):
             return None
         if facts.endpoint == Endpoint.AGENTS:

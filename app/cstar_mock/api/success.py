@@ -8,10 +8,10 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cstar_mock.api.dependencies import Services, services_of
 from cstar_mock.contract import clock
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.replies import Reply, ReplyResponse, json_reply
+from cstar_mock.services import Services, services_of
 
 _OK = int(HTTPStatus.OK)  # a member of an enumeration costs a microsecond wherever its number is needed
 

@@ -10,7 +10,6 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Match
 
 from cstar_mock import VERSION
-from cstar_mock.api.dependencies import Services, services_of
 from cstar_mock.contract import clock
 from cstar_mock.control import clock as clock_routes
 from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
@@ -20,6 +19,7 @@ from cstar_mock.control.problems import ProblemDetails, described
 from cstar_mock.http import openapi
 from cstar_mock.http.documents import swagger_ui
 from cstar_mock.http.telemetry import NO_TELEMETRY
+from cstar_mock.services import Services, services_of
 
 DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 

@@ -6,9 +6,9 @@ from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from cstar_mock.api.dependencies import Services, services_of
 from cstar_mock.contract.json_types import Text
 from cstar_mock.contract.vocabulary import Environment
+from cstar_mock.services import Services, services_of
 
 
 class Body(BaseModel):

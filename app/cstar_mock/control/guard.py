@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar_mock.contract.errors import ApiError
 from cstar_mock.control.problems import problem
-from cstar_mock.guessing import GuessLimiter
-from cstar_mock.security import digest
+from cstar_mock.traffic.authentication import digest
+from cstar_mock.traffic.lockout import Lockout
 
 
 def is_loopback(host: str) -> bool:
@@ -40,9 +40,9 @@ def _host(request: Request) -> str:
 class Guard:
     """Refuses what may not use the control API, before any route is looked up."""
 
-    def __init__(self, app: ASGIApp, token: SecretStr | None, guesses: GuessLimiter) -> None:
+    def __init__(self, app: ASGIApp, token: SecretStr | None, lockout: Lockout) -> None:
         self.app = app
-        self.guesses = guesses
+        self.lockout = lockout
         self.token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +80,7 @@ class Guard:
             known = hmac.compare_digest(given.encode(), token.get_secret_value().encode())
             return (scheme.lower() == "bearer" and known) or None
 
-        if not given or not await self.guesses.test(request.scope["client"], digest(given), compare):
+        if not given or not await self.lockout.test(request.scope["client"], digest(given), compare):
             return HTTPStatus.UNAUTHORIZED, "send the control token: Authorization: Bearer <token>"
         return self._foreign_origin(request)
 

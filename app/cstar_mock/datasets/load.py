@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cstar_mock import security, teams
+from cstar_mock import teams
 from cstar_mock.analytics import service
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Duration, Instant, TeamClock, parse_instant, parse_moment
@@ -18,10 +18,11 @@ from cstar_mock.datasets import answers
 from cstar_mock.datasets.format import Answers, Dataset, EnvironmentData, MagicKey, TeamContent, TeamData
 from cstar_mock.datasets.generate import Numbers, generate
 from cstar_mock.datasets.problems import DatasetError, Location, Problem
-from cstar_mock.faults import activated, check_bounds, stored
 from cstar_mock.keys import REVOKED_FROM_THE_START, key_row
 from cstar_mock.store.models import ApiKey, Scope, Team
 from cstar_mock.store.rows import Rows, RowsRefused, create, delete_all, insert_rows, large_load, ticket
+from cstar_mock.traffic import authentication
+from cstar_mock.traffic.faults import activated, check_bounds, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _create_keys(connection: Connection, team_id: str, team: TeamData, now: Inst
         *((("keys", prefix), key, None, None) for prefix, key in keys.items()),
         *((("magicKeys", label), magic.key, label, magic) for label, magic in team.magic_keys.items()),
     ]
-    digests = [security.digest(key) for _, key, _, _ in rows]
+    digests = [authentication.digest(key) for _, key, _, _ in rows]
     taken = set(connection.scalars(select(ApiKey.digest).where(ApiKey.digest.in_(digests))))
     team_now = TeamClock(None if team.clock is None else parse_instant(team.clock)).now()
     for (location, *_), digest in zip(rows, digests, strict=True):

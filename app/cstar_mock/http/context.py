@@ -10,8 +10,8 @@ from cstar_mock.contract import ids
 from cstar_mock.contract.clock import REAL_TIME, Instant
 from cstar_mock.contract.errors import ApiError
 from cstar_mock.http.replies import Reply, error_reply
-from cstar_mock.rate_limit import RateLimitStatus
-from cstar_mock.security import Caller
+from cstar_mock.traffic.authentication import Caller
+from cstar_mock.traffic.rate_limit import RateLimitStatus
 
 if TYPE_CHECKING:
     from cstar_mock.http.recording import Recording

@@ -8,10 +8,10 @@ from starlette.responses import JSONResponse, Response
 
 from cstar_mock.contract import errors
 from cstar_mock.contract.errors import ApiError, StateUnavailable, Unavailable
-from cstar_mock.faults import CannedAnswer
 from cstar_mock.http.context import RequestContext, context_of
 from cstar_mock.http.replies import Reply, ReplyResponse
 from cstar_mock.http.request_log import log_unavailable
+from cstar_mock.traffic.faults import CannedAnswer
 
 
 def install(app: FastAPI) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 from starlette.types import Scope
 
 from cstar_mock.http.routes import ANALYTICS
-from cstar_mock.journal import shown, shown_headers
-from cstar_mock.security import key_digest
+from cstar_mock.traffic.authentication import key_digest
+from cstar_mock.traffic.journal import shown, shown_headers
 
 FACTS = "cstar_mock.facts"
 """The name of the facts in the state of an ASGI scope."""

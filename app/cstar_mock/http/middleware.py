@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cstar_mock.contract import errors
 from cstar_mock.contract.errors import ApiError, StateUnavailable
-from cstar_mock.faults import ConnectionBroken, ConnectionFault
 from cstar_mock.http.context import CONTEXT, RequestContext
 from cstar_mock.http.facts import Client, RequestFacts, facts_of
 from cstar_mock.http.protocol import CONNECTION
@@ -20,7 +19,8 @@ from cstar_mock.http.recording import ANSWERED, ClientGone, Recording, entry_of,
 from cstar_mock.http.replay_protocol import REPLAY
 from cstar_mock.http.replies import Reply, pairs
 from cstar_mock.http.request_log import HEALTH_PATHS, log_answer, log_unavailable, logger
-from cstar_mock.journal import Journal, RequestState
+from cstar_mock.traffic.faults import ConnectionBroken, ConnectionFault
+from cstar_mock.traffic.journal import Journal, RequestState
 
 _UNRECORDED = ("/__admin", "/docs", "/openapi.json", *HEALTH_PATHS)
 """Paths that no client of the API asks for."""

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from cstar_mock import bounds
 from cstar_mock.contract import errors, ids
 from cstar_mock.contract.errors import ApiError
-from cstar_mock.faults import ConnectionFault
 from cstar_mock.http import head, refusals
+from cstar_mock.traffic.faults import ConnectionFault
 
 CONNECTION = "cstar_mock.connection"
 """The name of the extension of an ASGI scope that can break its connection."""

@@ -8,7 +8,7 @@ from starlette.types import Receive
 
 from cstar_mock.contract import clock
 from cstar_mock.contract.errors import StateUnavailable
-from cstar_mock.journal import UNMATCHED, Entry, Journal, RequestState
+from cstar_mock.traffic.journal import UNMATCHED, Entry, Journal, RequestState
 
 if TYPE_CHECKING:
     from cstar_mock.http.context import RequestContext

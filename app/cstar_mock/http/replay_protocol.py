@@ -11,11 +11,11 @@ from typing import Any, TypeAlias, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from cstar_mock import bounds
-from cstar_mock.cache import Cache
 from cstar_mock.http import facts
 from cstar_mock.http.facts import FACTS, Client, RequestFacts
 from cstar_mock.http.protocol import DRAINING, BoundedProtocol, Reading
 from cstar_mock.http.replies import Reply
+from cstar_mock.traffic.cache import Cache
 
 Replay: TypeAlias = Callable[[RequestFacts, Client], Reply | None]
 """Returns the whole response to a request, or None if the application has to be started for it."""

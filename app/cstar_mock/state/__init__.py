@@ -7,11 +7,11 @@ them: `rate_limit.Windows`, `faults.FaultCounts`, `journal.Journal`.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cstar_mock.faults import FaultCounts
-from cstar_mock.journal import Journal
-from cstar_mock.rate_limit import Windows
 from cstar_mock.settings import Settings
 from cstar_mock.state.memory import MemoryFaultCounts, MemoryJournal, MemoryWindows
+from cstar_mock.traffic.faults import FaultCounts
+from cstar_mock.traffic.journal import Journal
+from cstar_mock.traffic.rate_limit import Windows
 
 if TYPE_CHECKING:
     from cstar_mock.state.valkey import Engine

@@ -16,9 +16,9 @@ from slowapi import Limiter
 from starlette.requests import Request
 
 from cstar_mock import bounds
-from cstar_mock.faults import ActiveRule, Taken, fails
-from cstar_mock.journal import Entry
-from cstar_mock.rate_limit import Hit
+from cstar_mock.traffic.faults import ActiveRule, Taken, fails
+from cstar_mock.traffic.journal import Entry
+from cstar_mock.traffic.rate_limit import Hit
 
 _PURGE_EVERY = 4096
 _ENDED = (0, 0, 0)

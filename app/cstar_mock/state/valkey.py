@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
-from cstar_mock.batches import Batches
 from cstar_mock.contract.errors import StateUnavailable
-from cstar_mock.faults import ActiveRule, Taken, drawn
-from cstar_mock.rate_limit import Hit
+from cstar_mock.traffic.batches import Batches
+from cstar_mock.traffic.faults import ActiveRule, Taken, drawn
+from cstar_mock.traffic.rate_limit import Hit
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from pydantic_core import from_json, to_json
 from valkey.asyncio import Valkey
 
 from cstar_mock import bounds
-from cstar_mock.journal import Entry, RequestState
 from cstar_mock.state.valkey import DAY, Engine, Script, key_of
+from cstar_mock.traffic.journal import Entry, RequestState
 
 _ENTRY_BYTES = 300
 """Bytes of Valkey's memory that an entry takes besides its JSON."""

@@ -5,10 +5,10 @@ from functools import partial
 from pydantic_core import to_json
 
 from cstar_mock.analytics import service
-from cstar_mock.api.answer_cache import Asked, CachedAnswer
-from cstar_mock.api.dependencies import Services
-from cstar_mock.security import Caller
+from cstar_mock.services import Services
 from cstar_mock.store.models import Scope
+from cstar_mock.traffic.answer_cache import Asked, CachedAnswer
+from cstar_mock.traffic.authentication import Caller
 
 
 async def compute(services: Services, caller: Caller, asked: Asked) -> CachedAnswer:

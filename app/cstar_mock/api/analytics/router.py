@@ -7,13 +7,14 @@ from starlette.responses import Response
 
 from cstar_mock.analytics.schemas import AgentStats, Overview
 from cstar_mock.api.analytics.answers import compute
-from cstar_mock.api.answer_cache import Asked
-from cstar_mock.api.dependencies import secret_key, services_of
+from cstar_mock.api.dependencies import secret_key
 from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.api.success import success
 from cstar_mock.contract import periods
-from cstar_mock.security import Caller
+from cstar_mock.services import services_of
 from cstar_mock.settings import Settings
+from cstar_mock.traffic.answer_cache import Asked
+from cstar_mock.traffic.authentication import Caller
 
 SecretKeyCaller = Annotated[Caller, Depends(secret_key)]
 

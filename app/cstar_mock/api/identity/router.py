@@ -11,8 +11,8 @@ from cstar_mock.api.documentation import responses, secured_by_key
 from cstar_mock.api.identity.schemas import Identity
 from cstar_mock.api.success import success
 from cstar_mock.contract.vocabulary import Environment, KeyType
-from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
+from cstar_mock.traffic.authentication import Caller
 
 
 def create_router(settings: Settings) -> APIRouter:

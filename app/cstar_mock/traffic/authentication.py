@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, cast, select
 
 from cstar_mock import bounds
-from cstar_mock.batches import Batches
-from cstar_mock.cache import Cache
 from cstar_mock.contract import errors
 from cstar_mock.contract.clock import Duration, Instant, TeamClock
 from cstar_mock.contract.errors import ApiError, StoreUnavailable
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, KeyType
-from cstar_mock.faults import ActiveRule, from_store
 from cstar_mock.store.database import Database, Prepared
 from cstar_mock.store.models import ApiKey, Team
+from cstar_mock.traffic.batches import Batches
+from cstar_mock.traffic.cache import Cache
+from cstar_mock.traffic.faults import ActiveRule, from_store
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 

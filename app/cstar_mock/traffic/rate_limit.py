@@ -18,8 +18,8 @@ from starlette.requests import Request
 
 from cstar_mock.contract import clock
 from cstar_mock.contract.vocabulary import KeyType
-from cstar_mock.security import Caller
 from cstar_mock.settings import Settings
+from cstar_mock.traffic.authentication import Caller
 
 _NO_OWN: Mapping[str, Any] = {}
 _HEADER_LINES = b"".join([b"x-ratelimit-%s: %%d\r\n" % name for name in (b"limit", b"remaining", b"reset", b"window")])

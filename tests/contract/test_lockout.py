@@ -16,8 +16,8 @@ from tests.engines import Shared
 
 from cstar_mock import bounds
 from cstar_mock.contract.errors import ApiError, StoreUnavailable
-from cstar_mock.guessing import GuessLimiter, network
 from cstar_mock.state.memory import MemoryWindows
+from cstar_mock.traffic.lockout import Lockout, network
 
 pytestmark = pytest.mark.one_engine("moves the clock of this process, which Valkey does not see")
 
@@ -153,8 +153,8 @@ async def wrong() -> str | None:
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MOST_GUESSERS", 10)
-    limiter = GuessLimiter("key", 2, MemoryWindows())
+    monkeypatch.setattr(bounds, "MOST_LOCKOUT_ADDRESSES", 10)
+    limiter = Lockout("key", 2, MemoryWindows())
 
     async def many() -> None:
         for number in range(50):
@@ -170,7 +170,7 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_right_secrets_at_the_same_time_are_no_guesses() -> None:
     """Nor is one whose test fails, as the store can't be reached."""
-    limiter, client = GuessLimiter("key", 2, MemoryWindows()), ("192.0.2.1", 1)
+    limiter, client = Lockout("key", 2, MemoryWindows()), ("192.0.2.1", 1)
 
     async def slow() -> str | None:
         await asyncio.sleep(0.001)
@@ -194,7 +194,7 @@ def test_right_secrets_at_the_same_time_are_no_guesses() -> None:
 
 
 def test_a_secret_that_is_right_no_longer_is_a_guess_from_its_second_time_on() -> None:
-    limiter, client = GuessLimiter("key", 1, MemoryWindows()), ("192.0.2.1", 1)
+    limiter, client = Lockout("key", 1, MemoryWindows()), ("192.0.2.1", 1)
 
     async def ask() -> None:
         assert await limiter.test(client, b"revoked", right) == "found"
@@ -219,8 +219,8 @@ def test_a_hit_of_a_window_that_has_ended_is_not_given_back(later: list[float]) 
 
 
 def test_a_secret_does_not_wait_for_ever_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "GUESS_QUEUE_SECONDS", 0.01)
-    limiter, client = GuessLimiter("key", 9, MemoryWindows()), ("192.0.2.1", 1)
+    monkeypatch.setattr(bounds, "LOCKOUT_QUEUE_SECONDS", 0.01)
+    limiter, client = Lockout("key", 9, MemoryWindows()), ("192.0.2.1", 1)
 
     async def ask() -> None:
         release = asyncio.Event()

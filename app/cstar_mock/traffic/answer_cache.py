@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cstar_mock import bounds
-from cstar_mock.cache import Cache
 from cstar_mock.contract.clock import Instant
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import Environment
-from cstar_mock.security import Caller
+from cstar_mock.traffic.authentication import Caller
+from cstar_mock.traffic.cache import Cache
 
 _LIVE, _TEST = Environment.LIVE.value, Environment.TEST.value
 _ANSWER_BYTES = 500

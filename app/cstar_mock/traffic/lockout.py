@@ -1,7 +1,7 @@
-"""Against guessing keys and control tokens: an address may be refused so often a minute, and then has to wait.
+"""Lock-out: an address with too many wrong keys or control tokens in a minute has to wait.
 
-While it waits, nothing that it sends is looked up but what was accepted from it before. So a guess is not tested,
-even if it is right, and clients at work behind the same address go on (docs/decisions/0014-…).
+While it waits, only the secrets that were accepted from it before are looked up. So a guess is not tested, even if it
+is right, and other clients behind the same address go on (docs/decisions/0014-…).
 
 A guess is counted before it is tested, and given back if it was right. So the limit is exact, however many connections
 guess at the same time, and for all workers together if they share their state.
@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from cstar_mock import bounds
 from cstar_mock.contract import errors
-from cstar_mock.rate_limit import Hit, Windows
+from cstar_mock.traffic.rate_limit import Hit, Windows
 
 T = TypeVar("T")
 
@@ -26,16 +26,16 @@ WINDOW = 60
 """Seconds in which refusals are counted together."""
 
 
-class GuessLimiter:
-    """Who was refused too often, and what was accepted from whom."""
+class Lockout:
+    """The addresses that are locked out, and the secrets that were accepted from each address."""
 
     def __init__(self, name: str, amount: int, windows: Windows) -> None:
-        """Make a limiter.
+        """Start with no address locked out.
 
         Args:
-            name: of what is guessed; limiters of different names share no count.
-            amount: refusals a minute of one address; 0 for any number.
-            windows: where they are counted.
+            name: the kind of secret; lock-outs of different names share no count.
+            amount: most refusals of an address in a minute; 0 disables the lock-out.
+            windows: the counters of refusals.
         """
         self._name = name
         self._amount = amount
@@ -45,7 +45,7 @@ class GuessLimiter:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def has_accepted(self, client: tuple[str, int] | None, digest: bytes) -> bool:
-        """Whether a secret of an address is no guess: it was right before, or any number of guesses is allowed."""
+        """Whether a secret was accepted from an address before, or the lock-out is disabled."""
         return not self._amount or (network(client), digest) in self._accepted
 
     async def test(
@@ -118,13 +118,13 @@ class GuessLimiter:
     def _accept(self, address: str, digest: bytes) -> None:
         # Only secrets that are right come here, so guessing drives none out.
         self._accepted[address, digest] = None
-        if len(self._accepted) > bounds.MOST_GUESSERS:
+        if len(self._accepted) > bounds.MOST_LOCKOUT_ADDRESSES:
             self._accepted.popitem(last=False)
 
     def _let_wait(self, address: str, hit: Hit) -> None:
         self._waiting.pop(address, None)
         self._waiting[address] = time.monotonic() + hit.end - hit.now
-        if len(self._waiting) > bounds.MOST_GUESSERS:
+        if len(self._waiting) > bounds.MOST_LOCKOUT_ADDRESSES:
             self._waiting.popitem(last=False)
 
 
@@ -133,7 +133,7 @@ async def _acquire(lock: asyncio.Lock) -> None:
         await lock.acquire()  # at once
         return
     try:
-        async with asyncio.timeout(bounds.GUESS_QUEUE_SECONDS):
+        async with asyncio.timeout(bounds.LOCKOUT_QUEUE_SECONDS):
             await lock.acquire()
     except TimeoutError:
         raise errors.unavailable() from None

@@ -7,7 +7,7 @@ from cstar_mock import bounds
 from cstar_mock.contract import errors
 from cstar_mock.contract.errors import CATALOGUE, ApiError
 from cstar_mock.contract.redaction import redacted
-from cstar_mock.faults import Decision
+from cstar_mock.traffic.faults import Decision
 
 _PREFERENCE = re.compile(r'[ \t]*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)[ \t]*(?:=[ \t]*("[^"]*"|[^" \t;]*))?')
 _WAIT = re.compile(r"\d{1,2}(\.\d{1,3})?")
