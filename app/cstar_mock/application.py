@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from cstar_mock import VERSION, pages, settings
-from cstar_mock.api.analytics.router import create_router as analytics
-from cstar_mock.api.documentation import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
-from cstar_mock.api.identity.router import create_router as identity
+from cstar_mock import VERSION, settings
+from cstar_mock.api import pages
+from cstar_mock.api.analytics import create_router as analytics
+from cstar_mock.api.openapi import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
 from cstar_mock.api.replay import ReplayMiddleware, Replays
+from cstar_mock.api.whoami import create_router as identity
 from cstar_mock.control.guard import Guard
 from cstar_mock.http import errors, openapi
 from cstar_mock.http.cors import ApiCORSMiddleware

@@ -36,7 +36,7 @@ from cstar_mock.control.guard import is_loopback
 from cstar_mock.datasets import files
 from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.http.protocol import DRAINING
+from cstar_mock.http.extensions import DRAINING
 from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile

@@ -23,7 +23,7 @@ def test_ready_tells_the_truth_about_the_store(api: Api, monkeypatch: pytest.Mon
     def fail(_connection: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr("cstar_mock.pages._ask", fail)
+    monkeypatch.setattr("cstar_mock.api.pages._ask", fail)
     response = api.get("/readyz", None)
     assert response.status_code == 503
     assert response.json() == {"status": "unavailable", "store": "unreachable"}

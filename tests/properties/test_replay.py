@@ -23,7 +23,7 @@ from cstar_mock.api import replay
 from cstar_mock.datasets.load import reset_team
 from cstar_mock.http import facts
 from cstar_mock.http.context import RequestContext
-from cstar_mock.http.replay_protocol import REPLAY
+from cstar_mock.http.extensions import REPLAY
 from cstar_mock.http.replies import Reply, pairs
 from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations, rows

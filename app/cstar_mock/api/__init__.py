@@ -1,1 +1,1 @@
-"""The mocked API: one package a resource, with the same file names in each."""
+"""The mocked API: a module for each resource, the checks before it, and the envelope after it."""

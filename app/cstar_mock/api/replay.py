@@ -12,9 +12,9 @@ Two places look. Our own server's connection does before it starts the applicati
 from slowapi.errors import RateLimitExceeded
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cstar_mock.api.analytics.answers import compute
+from cstar_mock.api.answers import compute
 from cstar_mock.api.dependencies import concerned_by_faults, count
-from cstar_mock.api.success import success_reply
+from cstar_mock.api.envelope import success_reply
 from cstar_mock.contract import periods
 from cstar_mock.contract.errors import ApiError, StoreUnavailable
 from cstar_mock.contract.periods import Period

@@ -13,10 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cstar_mock.contract import errors
 from cstar_mock.contract.errors import ApiError, StateUnavailable
 from cstar_mock.http.context import CONTEXT, RequestContext
+from cstar_mock.http.extensions import CONNECTION, REPLAY
 from cstar_mock.http.facts import Client, RequestFacts, facts_of
-from cstar_mock.http.protocol import CONNECTION
 from cstar_mock.http.recording import ANSWERED, ClientGone, Recording, entry_of, team_of
-from cstar_mock.http.replay_protocol import REPLAY
 from cstar_mock.http.replies import Reply, pairs
 from cstar_mock.http.request_log import HEALTH_PATHS, log_answer, log_unavailable, logger
 from cstar_mock.traffic.faults import ConnectionBroken, ConnectionFault

@@ -20,13 +20,8 @@ from cstar_mock import bounds
 from cstar_mock.contract import errors, ids
 from cstar_mock.contract.errors import ApiError
 from cstar_mock.http import head, refusals
+from cstar_mock.http.extensions import CONNECTION, DRAINING
 from cstar_mock.traffic.faults import ConnectionFault
-
-CONNECTION = "cstar_mock.connection"
-"""The name of the extension of an ASGI scope that can break its connection."""
-
-DRAINING = "cstar_mock.draining"
-"""The name of what is set in the state of an application once its server is on its way out."""
 
 DRAIN_SECONDS = 0.5
 """How long a connection on which nothing comes is still kept when the server is on its way out."""

@@ -12,16 +12,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from cstar_mock import bounds
 from cstar_mock.http import facts
+from cstar_mock.http.extensions import DRAINING, REPLAY
 from cstar_mock.http.facts import FACTS, Client, RequestFacts
-from cstar_mock.http.protocol import DRAINING, BoundedProtocol, Reading
+from cstar_mock.http.protocol import BoundedProtocol, Reading
 from cstar_mock.http.replies import Reply
 from cstar_mock.traffic.cache import Cache
 
 Replay: TypeAlias = Callable[[RequestFacts, Client], Reply | None]
 """Returns the whole response to a request, or None if the application has to be started for it."""
-
-REPLAY = "cstar_mock.replay"
-"""The name of an application's `Replay` in its lifespan state."""
 
 _KNOWN = "cstar_mock.known_requests"
 _FACTS_BYTES = 3_000

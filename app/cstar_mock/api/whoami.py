@@ -3,16 +3,28 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from cstar_mock.api.dependencies import any_key
-from cstar_mock.api.documentation import responses, secured_by_key
-from cstar_mock.api.identity.schemas import Identity
-from cstar_mock.api.success import success
+from cstar_mock.api.envelope import success
+from cstar_mock.api.openapi import responses, secured_by_key
 from cstar_mock.contract.vocabulary import Environment, KeyType
 from cstar_mock.settings import Settings
 from cstar_mock.traffic.authentication import Caller
+
+
+class Identity(BaseModel):
+    """The key that asks, and its team."""
+
+    model_config = ConfigDict(frozen=True)
+
+    teamId: Annotated[str, Field(json_schema_extra={"format": "uuid"})]  # noqa: N815
+    teamName: str  # noqa: N815
+    teamSlug: str  # noqa: N815
+    keyType: KeyType  # noqa: N815
+    environment: Environment
 
 
 def create_router(settings: Settings) -> APIRouter:

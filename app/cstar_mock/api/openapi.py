@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cstar_mock.api.success import envelope
+from cstar_mock.api.envelope import envelope
 from cstar_mock.contract import clock, errors, ids
 from cstar_mock.contract.errors import ApiError, ErrorKind
 from cstar_mock.contract.periods import DEFAULT

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from cstar_mock import VERSION
 from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable
 from cstar_mock.http.documents import FILE_HEADERS, swagger_ui
-from cstar_mock.http.protocol import DRAINING
+from cstar_mock.http.extensions import DRAINING
 from cstar_mock.services import services_of
 from cstar_mock.store.models import Base
 

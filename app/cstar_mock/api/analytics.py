@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from cstar_mock.analytics.schemas import AgentStats, Overview
-from cstar_mock.api.analytics.answers import compute
+from cstar_mock.api.answers import compute
 from cstar_mock.api.dependencies import secret_key
-from cstar_mock.api.documentation import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
-from cstar_mock.api.success import success
+from cstar_mock.api.envelope import success
+from cstar_mock.api.openapi import PERIOD_PARAMETER, TEAM_ID_PARAMETER, responses, secured_by_key
 from cstar_mock.contract import periods
 from cstar_mock.services import services_of
 from cstar_mock.settings import Settings

@@ -1,1 +1,0 @@
-"""The overview and the agents: router, service, metrics, periods, schemas."""
