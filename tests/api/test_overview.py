@@ -9,13 +9,14 @@ from sqlalchemy import Connection, delete
 from starlette.testclient import TestClient
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock import Settings, create_app, teams
+from cstar_mock import Settings, create_app
 from cstar_mock.datasets.format import TeamData
-from cstar_mock.datasets.load import create_team, delete_team
-from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations, rows
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import ApiKey
+from cstar_mock.teams import teams
+from cstar_mock.teams.lifecycle import create_team, delete_team
+from cstar_mock.teams.load import load_datasets
 
 DOCUMENTED = {
     "success": True,

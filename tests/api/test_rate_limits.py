@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import update
 from tests.conftest import Api, MakeApi, assert_envelope
 
-from cstar_mock import keys
 from cstar_mock.store.models import Team
+from cstar_mock.teams import keys
 
 OWN_CLOCK = "moves this process's clock, which Valkey does not see; tests/unit/test_state.py compares the two"
 WHOAMI = "/api/v1/auth/whoami"

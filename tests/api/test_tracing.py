@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from cstar_mock import Settings, create_app, tracing
 from cstar_mock.datasets.files import find, read
-from cstar_mock.datasets.load import load
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.teams.load import load
 
 KEY = "sk_live_your_key"
 ENCODED = "".join(f"%{ord(letter):02x}" for letter in KEY)

@@ -19,9 +19,9 @@ from cstar_mock import Settings, create_app
 from cstar_mock.bounds import LONGEST_BODY, LONGEST_CONTROL_BODY, LONGEST_HEAD, LONGEST_TARGET
 from cstar_mock.http.protocol import BoundedProtocol
 from cstar_mock.http.replay_protocol import ReplayProtocol
-from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.teams.load import load_datasets
 
 WHOAMI = b"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 KEY = b"Authorization: Bearer sk_live_your_key\r\n"

@@ -20,13 +20,15 @@ from starlette.testclient import TestClient
 from tests.conftest import running
 from tests.engines import Shared
 
-from cstar_mock import Settings, create_app, keys, teams
+from cstar_mock import Settings, create_app
 from cstar_mock.cli import cli
 from cstar_mock.contract.errors import StoreUnavailable, UnknownName
 from cstar_mock.datasets.format import parse
-from cstar_mock.datasets.load import create_team, delete_team, load
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.teams import keys, teams
+from cstar_mock.teams.lifecycle import create_team, delete_team
+from cstar_mock.teams.load import load
 
 NewClient: TypeAlias = Callable[[], AbstractContextManager[httpx2.Client]]
 SECONDS = float(os.environ.get("INTERLEAVING_SECONDS", "5"))

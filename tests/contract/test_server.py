@@ -22,11 +22,11 @@ from tests.conftest import COMMAND, Server, cli_runner, free_port, running
 from tests.contract.test_bounds import answer
 
 from cstar_mock import VERSION, cli
-from cstar_mock.datasets.load import LoadedTeam
 from cstar_mock.ready_file import NotARegularFile, ReadyFile
 from cstar_mock.server import Announcement
 from cstar_mock.state.valkey import Engine
 from cstar_mock.state.valkey_journal import ValkeyJournal
+from cstar_mock.teams.lifecycle import LoadedTeam
 
 SCRIPT = str(Path(sys.executable).with_name("cstar-mock"))
 KEY = "sk_live_your_key"

@@ -9,7 +9,7 @@ from tests.control.conftest import Control, Team, assert_problem
 
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.store.database import Database
-from cstar_mock.teams import set_rate_limits
+from cstar_mock.teams.teams import set_rate_limits
 
 INLINE: dict[str, Any] = {
     "clock": "2025-12-10T14:30:00Z",

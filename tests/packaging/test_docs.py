@@ -19,11 +19,11 @@ from cstar_mock import VERSION, Settings
 from cstar_mock.contract import ids
 from cstar_mock.contract.errors import CATALOGUE, ErrorKind
 from cstar_mock.datasets.files import find, read
-from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.settings import ENV_PREFIX
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
+from cstar_mock.teams.load import load
 from cstar_mock.traffic.faults import ConnectionFault, FaultRule, Match
 
 README = ROOT / "README.md"
@@ -106,7 +106,7 @@ def test_an_example_of_each_way_to_say_rows_is_shown() -> None:
 def test_the_error_that_is_shown_is_the_real_one(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cstar_mock.server import load_datasets
+    from cstar_mock.teams.load import load_datasets
 
     page = ROOT / "docs/datasets.md"
     (wrong,) = (block for block in blocks(page, "text") if block.startswith("dataset:"))

@@ -14,11 +14,11 @@ from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import cli
 from cstar_mock.datasets.format import parse
-from cstar_mock.datasets.load import load
 from cstar_mock.store import migrations, package_data, rollups
 from cstar_mock.store.database import Database
 from cstar_mock.store.migrations import SCHEMA_REVISION, SchemaOutdated, SchemaUnknown, schema_revision
 from cstar_mock.store.models import Base
+from cstar_mock.teams.load import load
 
 TABLES = {
     "teams",

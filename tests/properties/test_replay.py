@@ -18,17 +18,18 @@ from starlette.types import ASGIApp, Receive, Send
 from tests.examples import examples
 from tests.properties.worlds import NOW
 
-from cstar_mock import Settings, create_app, keys, teams
+from cstar_mock import Settings, create_app
 from cstar_mock.api import replay
-from cstar_mock.datasets.load import reset_team
 from cstar_mock.http import facts
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.extensions import REPLAY
 from cstar_mock.http.replies import Reply, pairs
-from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations, rows
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import ApiKey, CsatResponse, Scope
+from cstar_mock.teams import keys, teams
+from cstar_mock.teams.lifecycle import reset_team
+from cstar_mock.teams.load import load_datasets
 from cstar_mock.traffic.answer_cache import AnswerCache
 from cstar_mock.traffic.faults import FaultRule
 

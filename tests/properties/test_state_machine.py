@@ -10,17 +10,17 @@ from tests.properties import oracle
 from tests.properties.oracle import World
 from tests.properties.worlds import NOW
 
-from cstar_mock import teams
 from cstar_mock.analytics import service
 from cstar_mock.contract.clock import DAY, HOUR
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import Environment
 from cstar_mock.control import rows as control_rows
 from cstar_mock.datasets.format import Answers, TeamData
-from cstar_mock.datasets.load import answer, create_team, delete_team, reset_team
 from cstar_mock.store import migrations, rollups, rows
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
+from cstar_mock.teams import teams
+from cstar_mock.teams.lifecycle import answer, create_team, delete_team, reset_team
 
 ORIGIN = "2025-12-10T14:30:00Z"
 KINDS = {kind.path: kind for kind in control_rows._KINDS}  # noqa: SLF001

@@ -32,7 +32,7 @@ FOUNDATION = (
 FORBIDDEN = [
     ("*.analytics.*", ("fastapi",)),
     ("*.api.analytics", ("sqlalchemy",)),
-    *((name, ("fastapi",)) for name in (*FOUNDATION, "cstar_mock.keys")),
+    *((name, ("fastapi",)) for name in (*FOUNDATION, "cstar_mock.teams.keys")),
     *((name, (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.http")) for name in FOUNDATION),
     (f"{PACKAGE}.datasets.*", ("fastapi", "starlette")),
     (f"{PACKAGE}.analytics.*", (f"{PACKAGE}.datasets", f"{PACKAGE}.api", f"{PACKAGE}.http")),
@@ -179,7 +179,7 @@ def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
         ("cstar_mock.store.models", "from cstar_mock import datasets"),
         ("cstar_mock.contract.errors", "from cstar_mock.datasets import format"),
         ("cstar_mock.contract.clock", "if True:\n    import cstar_mock.http.context"),
-        ("cstar_mock.keys", "from cstar_mock import server"),
+        ("cstar_mock.teams.keys", "from cstar_mock import server"),
         ("cstar_mock.api.envelope", "from cstar_mock.application import create_app"),
         ("cstar_mock.application", "import cstar_mock.cli"),
         ("cstar_mock.http.cors", "from cstar_mock.api.dependencies import services_of"),
@@ -244,7 +244,7 @@ def begins_with_the_lock(function: str, sources: Mapping[str, str]) -> bool:
     ]
     calls.sort(key=lambda call: (call.lineno, call.col_offset))
     called = [None if _receiver(call) else _full_name(call.func, module, sources) for call in calls]
-    if called[:1] == [f"{PACKAGE}.teams.lock"]:
+    if called[:1] == [f"{PACKAGE}.teams.teams.lock"]:
         return True
     return bool(called) and all(
         name is not None and name.rpartition(".")[0] in sources and begins_with_the_lock(name, sources)
@@ -287,6 +287,6 @@ def test_every_write_of_the_control_api_begins_with_the_lock_of_its_team(control
 )
 def test_a_write_without_the_lock_is_found(body: str, locked: bool) -> None:
     inner = "def inner(connection, team):\n    teams.lock(connection, team)\n"
-    source = f"from cstar_mock import teams\n{inner}def work(connection, team):\n    {body}\n"
-    sources = {"cstar_mock.teams": "def get(connection, team):\n    connection.execute(1)\n", "m": source}
+    source = f"from cstar_mock.teams import teams\n{inner}def work(connection, team):\n    {body}\n"
+    sources = {"cstar_mock.teams.teams": "def get(connection, team):\n    connection.execute(1)\n", "m": source}
     assert begins_with_the_lock("m.work", sources) is locked

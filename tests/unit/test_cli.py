@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import VERSION, cli, create_app
-from cstar_mock.datasets.load import LoadedTeam
 from cstar_mock.server import Announcement
 from cstar_mock.settings import ENV_PREFIX, Settings, SettingsError, load
 from cstar_mock.store.migrations import SCHEMA_REVISION
+from cstar_mock.teams.lifecycle import LoadedTeam
 
 FROZEN = ("--clock", "2025-12-10T14:30:00Z")
 ACME = ["acme", "acme-neighbour"]
@@ -575,8 +575,8 @@ class _Without:
 
 
 def test_a_module_of_ours_that_is_missing_is_not_taken_for_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cstar_mock.keys", None)
-    monkeypatch.delattr("cstar_mock.keys", raising=False)
+    monkeypatch.setitem(sys.modules, "cstar_mock.teams.keys", None)
+    monkeypatch.delattr("cstar_mock.teams.keys", raising=False)
     result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", "sqlite://"])
     assert isinstance(result.exception, ImportError)
 
@@ -608,7 +608,7 @@ def test_a_fault_of_ours_is_not_hidden(database: str, monkeypatch: pytest.Monkey
         raise RuntimeError("a fault of ours")
 
     run("db", "upgrade", "--database", database)
-    monkeypatch.setattr("cstar_mock.keys.list_", broken)
+    monkeypatch.setattr("cstar_mock.teams.keys.list_", broken)
     result = cli_runner().invoke(cli.cli, ["keys", "list", "--database", database])
     assert isinstance(result.exception, RuntimeError)
 
@@ -618,7 +618,7 @@ def test_an_interrupted_command_ends_with_130(database: str, monkeypatch: pytest
         raise KeyboardInterrupt
 
     run("db", "upgrade", "--database", database)
-    monkeypatch.setattr("cstar_mock.keys.list_", interrupted)
+    monkeypatch.setattr("cstar_mock.teams.keys.list_", interrupted)
     monkeypatch.setattr(sys, "argv", ["cstar-mock", "keys", "list", "--database", database])
     with pytest.raises(SystemExit) as exited:
         cli.main()

@@ -15,14 +15,13 @@ from cstar_mock.contract import clock
 from cstar_mock.datasets.files import find, read
 from cstar_mock.datasets.format import json_schema, parse
 from cstar_mock.datasets.generate import generate
-from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
-from cstar_mock.server import load_datasets
 from cstar_mock.store import migrations, package_data, rollups
 from cstar_mock.store.database import Database
 from cstar_mock.store.engine_errors import StoreConflict
 from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Team, Ticket
 from cstar_mock.store.rows import insert_rows
+from cstar_mock.teams.load import load, load_datasets
 
 SHIPPED = sorted(package_data.folder("seed").glob("*.yaml"))
 

@@ -8,11 +8,11 @@ from sqlalchemy import delete, select
 from tests.hostile import VALUES, Walker
 
 from cstar_mock.datasets.format import json_schema, parse
-from cstar_mock.datasets.load import load
 from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.store import migrations, rollups
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import Team
+from cstar_mock.teams.load import load
 
 SOME = 150
 EXAMPLES = {

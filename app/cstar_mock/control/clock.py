@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.contract import clock
 from cstar_mock.contract.clock import SECOND, TeamClock, parse_clock, parse_iso_duration
 from cstar_mock.contract.json_types import Text
@@ -14,6 +14,7 @@ from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Fixed
+from cstar_mock.teams import teams
 
 router = APIRouter(tags=["Clock"], route_class=ControlRoute)
 

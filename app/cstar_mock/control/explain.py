@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.analytics import explain
 from cstar_mock.analytics.explain import Explanation
 from cstar_mock.contract import clock, periods
@@ -16,6 +16,7 @@ from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.store.models import Scope
+from cstar_mock.teams import teams
 
 router = APIRouter(tags=["Explain"], route_class=ControlRoute)
 

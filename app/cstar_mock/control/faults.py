@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.contract import clock
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.services import Services
-from cstar_mock.teams import TeamState
+from cstar_mock.teams import teams
+from cstar_mock.teams.teams import TeamState
 from cstar_mock.traffic.faults import ActiveRule, FaultRule
 
 router = APIRouter(tags=["Faults"], route_class=ControlRoute)

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cstar_mock import bounds, keys
+from cstar_mock import bounds
 from cstar_mock.contract import clock
 from cstar_mock.contract.json_types import WHOLE, Text
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.format import Moment
-from cstar_mock.keys import ListedKey
+from cstar_mock.teams import keys
+from cstar_mock.teams.keys import ListedKey
 
 router = APIRouter(tags=["Keys"], route_class=ControlRoute)
 

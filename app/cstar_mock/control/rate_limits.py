@@ -8,13 +8,13 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
-from cstar_mock import teams
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.datasets.format import TeamRateLimits
 from cstar_mock.services import Services
-from cstar_mock.teams import TeamState
+from cstar_mock.teams import teams
+from cstar_mock.teams.teams import TeamState
 
 router = APIRouter(tags=["Rate limits"], route_class=ControlRoute)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.contract.json_types import WHOLE, Text
 from cstar_mock.contract.vocabulary import Endpoint, Environment, KeyType
@@ -18,6 +18,7 @@ from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer, Body, NamedId, Owned, TeamName
 from cstar_mock.control.problems import described
 from cstar_mock.services import Services
+from cstar_mock.teams import teams
 from cstar_mock.traffic.journal import UNMATCHED, Entry, RequestState
 
 router = APIRouter(tags=["Requests"], route_class=ControlRoute)

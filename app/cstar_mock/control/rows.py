@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, parse_moment
 from cstar_mock.contract.json_types import WHOLE, Text
@@ -23,6 +23,7 @@ from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberR
 from cstar_mock.store import rows
 from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
 from cstar_mock.store.rows import Row
+from cstar_mock.teams import teams
 
 router = APIRouter(tags=["Rows"], route_class=ControlRoute)
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 from sqlalchemy import Connection
 
-from cstar_mock import bounds, teams
+from cstar_mock import bounds
 from cstar_mock.contract import ids
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.contract.vocabulary import Environment
@@ -18,9 +18,10 @@ from cstar_mock.control.dependencies import Answer, Body, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
 from cstar_mock.datasets.files import find, read, shipped_names
 from cstar_mock.datasets.format import Answers, Fixed, Name, Recipe, Slug, TeamContent, TeamData, TeamRateLimits
-from cstar_mock.datasets.load import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.services import Services
-from cstar_mock.teams import TeamState
+from cstar_mock.teams import teams
+from cstar_mock.teams.lifecycle import LoadedTeam, answer, create_team, delete_team, reset_team
+from cstar_mock.teams.teams import TeamState
 from cstar_mock.traffic.faults import FaultRule
 
 router = APIRouter(tags=["Teams"], route_class=ControlRoute)

@@ -1,7 +1,8 @@
 """What is wrong with a data set, and where: every problem with the way to its field."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -126,3 +127,14 @@ def _sentence(found: Any) -> str:
         shown = str(value).lower() if isinstance(value, bool) else str(value)
         message = f"{quoted(shown)} is not allowed: {message[:1].lower()}{message[1:]}"
     return message
+
+
+@contextmanager
+def within(*location: str | int) -> Iterator[None]:
+    """Prefix the location of every problem that the block raises."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(
+            Problem((*location, *problem.location), problem.message) for problem in error.problems
+        ) from None

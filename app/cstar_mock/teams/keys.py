@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from cstar_mock import teams
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, TeamClock, parse_moment
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, Environment, KeyType
 from cstar_mock.store.models import ApiKey, Team
+from cstar_mock.teams import teams
 from cstar_mock.traffic import authentication
 
 REVOKED_FROM_THE_START: Instant = 0

@@ -1,0 +1,1 @@
+"""Teams: how one is created, filled, changed, reset and deleted, and its keys."""
