@@ -31,7 +31,7 @@ from cstar_mock.traffic.lockout import Lockout
 from cstar_mock.traffic.rate_limit import RateLimiter
 
 if TYPE_CHECKING:
-    from cstar_mock.tracing import Tracing
+    from cstar_mock.observability.tracing import Tracing
 
 TITLE = "cStar Analytics API (cstar-mock)"
 DESCRIPTION = """The Analytics API of cStar, answered by cstar-mock from real ticket, customer and CSAT rows.
@@ -131,7 +131,7 @@ def _control(services: Services) -> ASGIApp:
 
 def _monitoring(app: FastAPI, settings_: Settings, database: Database, lockout: Lockout) -> Recorder:
     """Count and serve what happens; the library is imported only where that is wanted."""
-    from cstar_mock.monitoring import Monitoring  # noqa: PLC0415
+    from cstar_mock.observability.metrics import Monitoring  # noqa: PLC0415
 
     monitoring = Monitoring(team_label=settings_.metrics_team_label)
     database.observe = monitoring.store
@@ -142,7 +142,7 @@ def _monitoring(app: FastAPI, settings_: Settings, database: Database, lockout: 
 
 def _tracing(database: Database) -> "Tracing":
     """Trace requests and statements; the library is imported only where that is wanted."""
-    from cstar_mock.tracing import Tracing  # noqa: PLC0415
+    from cstar_mock.observability.tracing import Tracing  # noqa: PLC0415
 
     return Tracing(database.engine)
 

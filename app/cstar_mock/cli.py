@@ -243,7 +243,7 @@ def announcement_lines(announcement: "Announcement") -> list[str]:
 
 def _print_in_background(lines: list[str]) -> None:
     """Print lines though nobody may read them: requests are answered at the same time."""
-    from cstar_mock.background_writer import BackgroundWriter
+    from cstar_mock.observability.background_writer import BackgroundWriter
 
     writer = BackgroundWriter(_STDOUT, lambda count: b"(%d lines were dropped)\n" % count)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

@@ -29,12 +29,13 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess, multiprocess
 
-from cstar_mock import VERSION, logs
+from cstar_mock import VERSION
 from cstar_mock.application import create_app
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.control.guard import is_loopback
 from cstar_mock.http.extensions import DRAINING
 from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.observability import logs
 from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile
 from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings

@@ -10,8 +10,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
-from cstar_mock import Settings, create_app, tracing
+from cstar_mock import Settings, create_app
 from cstar_mock.datasets.files import find, read
+from cstar_mock.observability import tracing
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
 from cstar_mock.teams.load import load

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cstar_mock import bounds
-from cstar_mock.background_writer import BackgroundWriter
+from cstar_mock.observability.background_writer import BackgroundWriter
 
 ENTRY = b"x" * 99 + b"\n"
 
@@ -98,7 +98,7 @@ def test_what_can_not_be_written_is_dropped_and_told_once_it_can(broken: str, tm
 
 
 def test_it_is_told_though_nothing_further_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar_mock.background_writer._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("cstar_mock.observability.background_writer._RETRY_SECONDS", 0.01)
     descriptor = os.open("/dev/full", os.O_WRONLY)
     writer = BackgroundWriter(descriptor, notice)
     writer.write(ENTRY)
@@ -121,7 +121,7 @@ def test_after_half_an_entry_the_next_one_begins_a_line(tmp_path: Path, monkeypa
         room[0] -= written
         return written
 
-    monkeypatch.setattr("cstar_mock.background_writer.os.write", write)
+    monkeypatch.setattr("cstar_mock.observability.background_writer.os.write", write)
     writer = BackgroundWriter(os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY), notice)
     for _ in range(3):
         writer.write(ENTRY)

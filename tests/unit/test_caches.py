@@ -13,7 +13,7 @@ PACKAGE = ROOT / "app" / "cstar_mock"
 BOUNDED = {
     "traffic/answer_cache.py AnswerCache._answers": "CACHED_ANSWER_BYTES",
     "contract/periods.py requested": "256 query strings, each at most LONGEST_TARGET bytes",
-    "background_writer.py BackgroundWriter._entries": "LOG_BUFFER_BYTES",
+    "observability/background_writer.py BackgroundWriter._entries": "LOG_BUFFER_BYTES",
     "store/bulk_insert.py _statement": "512 statements of our own",
     "store/database.py Database._connections": "the connections of the pool, weakly",
     "store/database.py Database._threads": "two purposes",
@@ -25,10 +25,10 @@ BOUNDED = {
     "contract/ids.py _drawn": "random characters for the next ids",
     "http/replay_protocol.py ReplayProtocol._known": "KNOWN_REQUEST_BYTES",
     "traffic/journal.py shown_header": "MOST_CACHED_HEADERS",
-    "monitoring.py Monitoring._counters": "MOST_METRIC_LABELS",
-    "monitoring.py Monitoring._histograms": "read and write",
-    "monitoring.py Monitoring._requests": "one for each route and status",
-    "monitoring.py Monitoring._teams": "MOST_METRIC_TEAMS",
+    "observability/metrics.py Monitoring._counters": "MOST_METRIC_LABELS",
+    "observability/metrics.py Monitoring._histograms": "read and write",
+    "observability/metrics.py Monitoring._requests": "one for each route and status",
+    "observability/metrics.py Monitoring._teams": "MOST_METRIC_TEAMS",
     "traffic/rate_limit.py _limit": "1,024 pairs of numbers",
     "store/package_data.py _extracted": "the two folders that ship",
     "traffic/authentication.py KeyRing._callers": "CACHED_CALLER_BYTES",
@@ -39,7 +39,7 @@ BOUNDED = {
     "state/memory.py WindowStorage._windows": "counters whose window has not ended",
     "state/memory.py _limit": "1,024 pairs of numbers",
     "state/valkey.py _drawn_block": "1,024 strings of a block's length",
-    "tracing.py Tracing._spans": "statements in flight",
+    "observability/tracing.py Tracing._spans": "statements in flight",
 }
 """What bounds it: a constant of `bounds`, or words where what it holds can't grow with what is sent."""
 

@@ -309,7 +309,7 @@ def test_serve_tells_a_bad_file_in_the_same_way(
 ) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(BAD_DATASET)
-    monkeypatch.setattr("cstar_mock.logs.configure", lambda *_: None)
+    monkeypatch.setattr("cstar_mock.observability.logs.configure", lambda *_: None)
     code, told = fail(monkeypatch, capsys, "serve", "--port", "0", "--dataset", str(bad))
     assert (code, told) == (1, f"{bad}:4: teams[0].colour: is no known field")
 
@@ -463,7 +463,7 @@ def test_an_unknown_revision_is_told_by_every_command(
     code, told = fail(monkeypatch, capsys, "db", "check", "--database", database)
     assert code == 1
     assert told.startswith(f"the schema is at 9999, not at {SCHEMA_REVISION}")
-    monkeypatch.setattr("cstar_mock.logs.configure", lambda *_: None)
+    monkeypatch.setattr("cstar_mock.observability.logs.configure", lambda *_: None)
     for command in (["db", "upgrade"], ["keys", "revoke", "key_1"], ["load", "empty"], ["serve", "--port", "0"]):
         code, told = fail(monkeypatch, capsys, *command, "--database", database)
         assert (code, told) == (
@@ -552,7 +552,7 @@ def test_a_missing_driver_is_told_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("cstar_mock.logs.configure", lambda *_: None)
+    monkeypatch.setattr("cstar_mock.observability.logs.configure", lambda *_: None)
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "cstar_mock.state.valkey", raising=False)

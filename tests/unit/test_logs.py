@@ -13,7 +13,7 @@ from datetime import datetime
 
 import pytest
 
-from cstar_mock import logs
+from cstar_mock.observability import logs
 from cstar_mock.settings import LogFormat, LogLevel
 from cstar_mock.testing.requests import _line
 

@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Any
 
 from cstar_mock import bounds
-from cstar_mock.background_writer import BackgroundWriter
 from cstar_mock.contract.redaction import printable
+from cstar_mock.observability.background_writer import BackgroundWriter
 from cstar_mock.settings import LogFormat, LogLevel
 
 _STDERR = 2
 _FIELDS = ("request_id", "duration_ms", "team", "key")
-_log = logging.getLogger("cstar_mock.logs")
+_log = logging.getLogger("cstar_mock.observability.logs")
 
 
 class TextFormatter(logging.Formatter):
