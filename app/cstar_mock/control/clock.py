@@ -1,10 +1,11 @@
 """The team's clock: stop it, move it, let it run."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
+from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.contract import clock
@@ -81,7 +82,7 @@ async def put(
     return _shown(await owned.database.write(_act, team, body))
 
 
-def _act(connection: Any, team: str, body: Freeze | Advance | Reset) -> TeamClock:
+def _act(connection: Connection, team: str, body: Freeze | Advance | Reset) -> TeamClock:
     if isinstance(body, Freeze):
         return teams.freeze(connection, team, None if body.instant is None else parse_clock(body.instant))
     if isinstance(body, Reset):

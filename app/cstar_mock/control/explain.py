@@ -1,10 +1,11 @@
 """Where the figures come from."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.analytics import explain
@@ -110,7 +111,12 @@ def _json(body: bytes) -> Response:
 
 
 def _overview(
-    connection: Any, team: str, period: Period, environment: Environment, limit: int, mean_of_nothing: float | None
+    connection: Connection,
+    team: str,
+    period: Period,
+    environment: Environment,
+    limit: int,
+    mean_of_nothing: float | None,
 ) -> bytes:
     state = teams.get(connection, team)
     window = periods.window(period, state.clock.now())
@@ -127,7 +133,7 @@ def _overview(
 
 
 def _agents(
-    connection: Any, team: str, environment: Environment, limit: int, offset: int, mean_of_nothing: float | None
+    connection: Connection, team: str, environment: Environment, limit: int, offset: int, mean_of_nothing: float | None
 ) -> bytes:
     state = teams.get(connection, team)
     now = state.clock.now()

@@ -1,10 +1,11 @@
 """Fault rules: an ordered list; the first one that matches decides."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.contract import clock
@@ -101,7 +102,7 @@ async def delete(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa
     return Response(status_code=204)
 
 
-def _set(connection: Any, team: str, body: Rules, *, keep: bool) -> tuple[TeamState, tuple[ActiveRule, ...]]:
+def _set(connection: Connection, team: str, body: Rules, *, keep: bool) -> tuple[TeamState, tuple[ActiveRule, ...]]:
     rules = body if isinstance(body, list) else [body]
     try:
         return teams.set_faults(connection, team, rules, keep=keep)

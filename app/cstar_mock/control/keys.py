@@ -1,10 +1,11 @@
 """A team's keys: create further ones, with a limit or an end of their own, list and revoke them."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.contract import clock
@@ -87,7 +88,7 @@ async def revoke(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa
     return Response(status_code=204)
 
 
-def _create(connection: Any, team: str, body: NewKey) -> str:
+def _create(connection: Connection, team: str, body: NewKey) -> str:
     try:
         return keys.create(
             connection, team, body.prefix, name=body.name, rate_limit=body.rate_limit, expires=body.expires_at

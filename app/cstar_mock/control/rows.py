@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
+from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.contract import clock, ids
@@ -325,7 +326,9 @@ _OF_COLUMN: dict[str, Any] = {
 }
 
 
-def _create(connection: Any, team: str, environment: Environment, kind: _Kind, given: Sequence[Any]) -> list[Row]:
+def _create(
+    connection: Connection, team: str, environment: Environment, kind: _Kind, given: Sequence[Any]
+) -> list[Row]:
     state = teams.lock(connection, team)
     now = state.clock.now()
     batch = [_row(kind, row.model_dump(), now) for row in given]
@@ -333,7 +336,7 @@ def _create(connection: Any, team: str, environment: Environment, kind: _Kind, g
     return [_shown(row) for row in batch]
 
 
-def _list(connection: Any, team: str, kind: _Kind, query: Any) -> Row:
+def _list(connection: Connection, team: str, kind: _Kind, query: Any) -> Row:
     state = teams.get(connection, team)
     given = query.model_dump(exclude_none=True, mode="json")
     equal = {column: given[to_camel(column)] for column in kind.filters if to_camel(column) in given}
@@ -342,12 +345,12 @@ def _list(connection: Any, team: str, kind: _Kind, query: Any) -> Row:
     return {"items": [_shown(row) for row in found], "meta": {"total": total}}
 
 
-def _get(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str) -> Row:
+def _get(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str) -> Row:
     state = teams.get(connection, team)
     return _shown(rows.get(connection, Scope(state.id, environment.value), kind.model, id_))
 
 
-def _change(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str, body: BaseModel) -> Row:
+def _change(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str, body: BaseModel) -> Row:
     state = teams.lock(connection, team)
     scope = Scope(state.id, environment.value)
     now = state.clock.now()
@@ -358,7 +361,7 @@ def _change(connection: Any, team: str, environment: Environment, kind: _Kind, i
     return _shown(row)
 
 
-def _delete(connection: Any, team: str, environment: Environment, kind: _Kind, id_: str) -> None:
+def _delete(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str) -> None:
     state = teams.lock(connection, team)
     rows.remove(connection, Scope(state.id, environment.value), kind.model, id_)
 

@@ -174,7 +174,7 @@ async def set_answers(owned: Owned, team: TeamName, answers: EnvironmentAnswers)
     return Response(status_code=204)
 
 
-def _create(connection: Any, team: TeamData, dataset: str | None) -> LoadedTeam:
+def _create(connection: Connection, team: TeamData, dataset: str | None) -> LoadedTeam:
     if teams.exists(connection, team.slug):
         raise Conflict(f"there is a team {team.slug!r} already", [("slug", "is taken")])
     return create_team(connection, team, dataset)
