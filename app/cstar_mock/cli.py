@@ -36,7 +36,7 @@ spent on looking through them again and again."""
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from cstar_mock.server import Announcement
+    from cstar_mock.serving.server import Announcement
     from cstar_mock.store.database import Database
     from cstar_mock.teams.lifecycle import LoadedTeam
 
@@ -165,13 +165,14 @@ def cli() -> None:
 @cli.command(cls=_ServeCommand)
 def serve(**options: Any) -> None:
     """Serve the API. Without options: the documented data set, in memory, on 127.0.0.1:27827."""
-    from cstar_mock import process, server, settings
+    from cstar_mock import settings
+    from cstar_mock.serving import server, server_process
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with _told_in_one_line():
         chosen = settings.load(other_variables=_command_variables(), **given)
         if chosen.exit_on_stdin_eof:
-            process.end_when_alone()
+            server_process.end_when_alone()
         server.serve(chosen, _announce)
 
 
@@ -184,9 +185,9 @@ def execute(command: tuple[str, ...], **options: Any) -> None:
     The command finds CSTAR_BASE_URL, CSTAR_TEAM_ID, CSTAR_API_KEY, CSTAR_PUBLISHABLE_KEY and CSTAR_ADMIN_URL in its
     environment. Signals are passed on to it, and its exit code is returned.
     """
-    from cstar_mock import execute as runner
     from cstar_mock import settings
-    from cstar_mock.process import NotStarted
+    from cstar_mock.serving import execute as runner
+    from cstar_mock.serving.server_process import NotStarted
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "ready_file" in given:
@@ -474,8 +475,8 @@ _EXTRAS = {
 def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
     from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable, UnknownName
-    from cstar_mock.process import NotStarted
-    from cstar_mock.server import CannotListen
+    from cstar_mock.serving.server import CannotListen
+    from cstar_mock.serving.server_process import NotStarted
     from cstar_mock.store.engine_errors import StoreConflict
     from cstar_mock.store.migrations import SchemaOutdated
 

@@ -17,8 +17,8 @@ from tests.conftest import running
 
 from cstar_mock import Settings, create_app
 from cstar_mock.bounds import LONGEST_BODY, LONGEST_CONTROL_BODY, LONGEST_HEAD, LONGEST_TARGET
-from cstar_mock.http.protocol import BoundedProtocol
-from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.serving.connection import BoundedProtocol
+from cstar_mock.serving.replay_connection import ReplayProtocol
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
 from cstar_mock.teams.load import load_datasets

@@ -8,7 +8,7 @@ import pytest
 from tests.contract.test_bounds import serving
 
 from cstar_mock.contract.errors import StoreUnavailable
-from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.serving.replay_connection import ReplayProtocol
 from cstar_mock.store.database import Database
 from cstar_mock.traffic.authentication import KeyRing
 

@@ -20,7 +20,7 @@ from tests.contract.test_bounds import (
 )
 
 from cstar_mock import bounds
-from cstar_mock.http.protocol import BoundedProtocol
+from cstar_mock.serving.connection import BoundedProtocol
 
 CREATE = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
 LARGE = b'{"name": "Large"' + b" " * (2 * bounds.LONGEST_BODY) + b"}"

@@ -14,8 +14,8 @@ from cstar_mock import bounds
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.facts import RequestFacts
 from cstar_mock.http.middleware import RequestContextMiddleware
-from cstar_mock.http.protocol import BoundedProtocol
-from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.serving.connection import BoundedProtocol
+from cstar_mock.serving.replay_connection import ReplayProtocol
 
 TEAM = b"f07114d7-c66e-5709-b0ff-21e45192d472"
 HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"

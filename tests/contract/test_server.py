@@ -23,7 +23,7 @@ from tests.contract.test_bounds import answer
 
 from cstar_mock import VERSION, cli
 from cstar_mock.ready_file import NotARegularFile, ReadyFile
-from cstar_mock.server import Announcement
+from cstar_mock.serving.server import Announcement
 from cstar_mock.state.valkey import Engine
 from cstar_mock.state.valkey_journal import ValkeyJournal
 from cstar_mock.teams.lifecycle import LoadedTeam

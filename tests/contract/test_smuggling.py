@@ -15,7 +15,7 @@ from tests.conftest import ROOT, free_port
 from tests.contract.corpus import CORPUS, LAST, Message
 from tests.contract.test_bounds import Impatient, answers, connect, serving
 
-from cstar_mock.http.replay_protocol import ReplayProtocol
+from cstar_mock.serving.replay_connection import ReplayProtocol
 
 CONTROL = b"GET /__admin/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 NO_HEADERS = "-1"

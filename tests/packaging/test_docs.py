@@ -248,7 +248,7 @@ def variables() -> set[str]:
     from click import Context
 
     from cstar_mock.cli import cli
-    from cstar_mock.process import VARIABLES
+    from cstar_mock.serving.server_process import VARIABLES
 
     def of(command: Any, prefix: str) -> set[str]:
         inner = getattr(command, "commands", {}).items()

@@ -133,10 +133,13 @@ def test_they_work_from_two_folders(wheels: tuple[Path, Path], tmp_path: Path, f
             archive.extractall(tmp_path / str(number))
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path / str(first))!r}, {str(tmp_path / str(1 - first))!r}];"
-        "import cstar_mock, cstar_mock.testing as t, cstar_mock.process as p; print(t.__file__, p.__file__)"
+        "import cstar_mock.testing as t, cstar_mock.serving.server_process as p; print(t.__file__, p.__file__)"
     )
     where = run(sys.executable, "-I", "-c", code, cwd=tmp_path)
-    assert where.split() == [f"{tmp_path}/1/cstar_mock/testing/__init__.py", f"{tmp_path}/0/cstar_mock/process.py"]
+    assert where.split() == [
+        f"{tmp_path}/1/cstar_mock/testing/__init__.py",
+        f"{tmp_path}/0/cstar_mock/serving/server_process.py",
+    ]
 
 
 def test_it_depends_on_pytest_alone_and_has_the_version_of_cstar_mock() -> None:

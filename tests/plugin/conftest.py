@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cstar_mock.process import VARIABLES
+from cstar_mock.serving.server_process import VARIABLES
 
 EXEC = [sys.executable, "-m", "cstar_mock", "exec"]
 PYTEST = [

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import VERSION, cli, create_app
-from cstar_mock.server import Announcement
+from cstar_mock.serving.server import Announcement
 from cstar_mock.settings import ENV_PREFIX, Settings, SettingsError, load
 from cstar_mock.store.migrations import SCHEMA_REVISION
 from cstar_mock.teams.lifecycle import LoadedTeam
@@ -141,7 +141,7 @@ def test_the_options_of_exec_end_with_the_first_word_of_its_command(
         called.append((command, options))
         return 0
 
-    monkeypatch.setattr("cstar_mock.execute.execute", execute)
+    monkeypatch.setattr("cstar_mock.serving.execute.execute", execute)
     run("exec", "--journal-size", "5", *words)
     command = words[1:] if words[0] == "--" else words
     assert called == [(command, ["--journal-size", "5"])]

@@ -51,7 +51,7 @@ def test_using_a_public_name_imports_what_it_needs() -> None:
 
 def test_the_first_answer_needs_no_module_of_the_control_api() -> None:
     """Its models take a fifth of a start, so they are imported for its first request."""
-    begun = modules_after("import cstar_mock.server; from cstar_mock import create_app; create_app()")
+    begun = modules_after("import cstar_mock.serving.server; from cstar_mock import create_app; create_app()")
     assert {name for name in begun if name.startswith("cstar_mock.control.")} == {
         "cstar_mock.control.bodies",
         "cstar_mock.control.guard",

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cstar_mock.process import ServerProcess, serve
+    from cstar_mock.serving.server_process import ServerProcess, serve
     from cstar_mock.testing.command import NotStarted
     from cstar_mock.testing.control import Refused, Unreachable
     from cstar_mock.testing.requests import Requests
@@ -79,7 +79,7 @@ _MODULES = {
             "RowKind",
         ),
     ),
-    "cstar_mock.process": ("ServerProcess", "serve"),
+    "cstar_mock.serving.server_process": ("ServerProcess", "serve"),
 }
 
 

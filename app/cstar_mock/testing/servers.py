@@ -112,18 +112,18 @@ def server(*options: str, command: str | None = None) -> Iterator[Server]:
 @contextmanager
 def _started_here(options: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     _require_cstar_mock()
-    from cstar_mock import process  # noqa: PLC0415  (of the other distribution)
+    from cstar_mock.serving import server_process  # noqa: PLC0415  (of the other distribution)
 
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(process.serve(*options))
-        except process.NotStarted as error:
+            running = stack.enter_context(server_process.serve(*options))
+        except server_process.NotStarted as error:
             raise NotStarted(str(error)) from None
         yield running.ready
 
 
 def _require_cstar_mock() -> None:
-    if find_spec("cstar_mock.process") is None:
+    if find_spec("cstar_mock.serving") is None:
         raise NotStarted(
             "cstar-mock is not installed in this environment: install it, or name a server of another one by "
             "--cstar-url or --cstar-command, without pytest by connected(URL) or server(command=…)"

@@ -34,10 +34,10 @@ from cstar_mock.application import create_app
 from cstar_mock.contract.errors import StoreUnavailable
 from cstar_mock.control.guard import is_loopback
 from cstar_mock.http.extensions import DRAINING
-from cstar_mock.http.replay_protocol import ReplayProtocol
 from cstar_mock.observability import logs
-from cstar_mock.process import end_with_parent
 from cstar_mock.ready_file import ReadyFile
+from cstar_mock.serving.replay_connection import ReplayProtocol
+from cstar_mock.serving.server_process import end_with_parent
 from cstar_mock.settings import ENV_PREFIX, TOKENS, Settings
 from cstar_mock.state import create_state
 from cstar_mock.store import migrations
@@ -58,7 +58,7 @@ _RETRY_SECONDS = 0.2
 _QUEUE_SECONDS = 1
 _HUNG_SECONDS = 30
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-_log = logging.getLogger("cstar_mock.server")
+_log = logging.getLogger("cstar_mock.serving.server")
 
 
 class CannotListen(Exception):
@@ -330,7 +330,7 @@ def _serve_by_workers(settings: Settings, listener: socket.socket, url: str, rea
         os.environ[ENV_PREFIX + name.upper()] = (
             secret.get_secret_value() if isinstance(secret, SecretStr) else str(value)
         )
-    config = _config("cstar_mock.server:create_worker_app", settings)
+    config = _config("cstar_mock.serving.server:create_worker_app", settings)
     multiprocess.Process = _Worker  # type: ignore[misc]  # Multiprocess leaves no other way to choose it
     with tempfile.TemporaryDirectory(prefix="cstar-mock-metrics-") as folder:
         # The library for metrics reads it; an older one from outside would have the numbers of another run.

@@ -23,7 +23,7 @@ root, others = json.loads(sys.argv.pop(1))
 if root not in sys.path:
     sys.path.insert(0, root)
 sys.path += [entry for entry in others if entry not in sys.path]
-from cstar_mock.process import end_when_alone
+from cstar_mock.serving.server_process import end_when_alone
 end_when_alone()
 from cstar_mock.cli import main
 main()
@@ -128,7 +128,7 @@ def serve(*options: str) -> Iterator[ServerProcess]:
 def _python() -> list[str]:
     # Without -P, the working directory would come first on the path.
     flag = "-I" if sys.flags.isolated else "-P"
-    root = Path(__file__).absolute().parent.parent
+    root = Path(__file__).absolute().parent.parent.parent
     others = [str(Path(entry).absolute()) for entry in sys.path]
     return [sys.executable, flag, "-c", _SERVER, json.dumps([str(root), others])]
 
