@@ -1,45 +1,19 @@
-"""Which module may import which: the rules that keep the parts apart, read from the sources."""
+"""The rules of the sources that import-linter has no contract for: circles inside a room, locks, sizes.
+
+The order of the rooms is in `pyproject.toml`, and `make check` looks at it.
+"""
 
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import pytest
 from tests.conftest import ROOT
 
 PACKAGE = "cstar_mock"
-ROOT_MODULES = {f"{PACKAGE}.application", f"{PACKAGE}.server", f"{PACKAGE}.cli"}
-MAY_IMPORT_ROOTS = {
-    PACKAGE: {"application"},  # create_app is public
-    f"{PACKAGE}.__main__": {"cli"},
-    f"{PACKAGE}.cli": {"server"},
-    f"{PACKAGE}.server": {"application"},
-}
-
-FOUNDATION = (
-    "cstar_mock.store.models",
-    "cstar_mock.store.rows",
-    "cstar_mock.contract.clock",
-    "cstar_mock.contract.ids",
-    "cstar_mock.contract.errors",
-    "cstar_mock.traffic.authentication",
-    "cstar_mock.traffic.rate_limit",
-    "cstar_mock.store.database",
-    "cstar_mock.settings",
-    "cstar_mock.traffic.lockout",
-)
-FORBIDDEN = [
-    ("*.analytics.*", ("fastapi",)),
-    ("*.api.analytics", ("sqlalchemy",)),
-    *((name, ("fastapi",)) for name in (*FOUNDATION, "cstar_mock.teams.keys")),
-    *((name, (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.http")) for name in FOUNDATION),
-    (f"{PACKAGE}.datasets.*", ("fastapi", "starlette")),
-    (f"{PACKAGE}.analytics.*", (f"{PACKAGE}.datasets", f"{PACKAGE}.api", f"{PACKAGE}.http")),
-    (f"{PACKAGE}.api.*", (f"{PACKAGE}.datasets",)),
-    (f"{PACKAGE}.http.*", (f"{PACKAGE}.api", f"{PACKAGE}.datasets", f"{PACKAGE}.store", "sqlalchemy")),
-]
-"""Who may not import what, wherever in the file the import stands."""
+LONGEST_MODULE = 550
+LONGEST_FUNCTION = 90
+MOST_AT_THE_ROOT = 8
 
 
 @dataclass(frozen=True)
@@ -87,22 +61,6 @@ def _within(target: str, package: str) -> bool:
     return target == package or target.startswith(f"{package}.")
 
 
-def broken_rules(imports: Imports) -> list[str]:
-    """Return each import that a rule forbids."""
-    return [
-        f"{module}:{one.line} imports {one.target}"
-        for module, found in imports.items()
-        for one in found
-        if any(
-            fnmatchcase(module, pattern) and any(_within(one.target, package) for package in packages)
-            for pattern, packages in FORBIDDEN
-        )
-        or (
-            one.target in ROOT_MODULES and one.target.rpartition(".")[2] not in MAY_IMPORT_ROOTS.get(module, set[str]())
-        )
-    ]
-
-
 def cycle(imports: Imports) -> list[str]:
     """Return the modules of a cycle of imports at the top of files, or nothing."""
     graph = {
@@ -133,16 +91,16 @@ def _sources() -> dict[str, str]:
     return sources
 
 
+@pytest.fixture(name="sources", scope="module")
+def _sources_of_the_package() -> dict[str, str]:
+    """The sources of the package, by module name."""
+    return _sources()
+
+
 @pytest.fixture(scope="module")
-def imports() -> Imports:
+def imports(sources: dict[str, str]) -> Imports:
     """What the modules of the package import."""
-    return imports_of(_sources())
-
-
-def test_every_rule_is_about_modules_that_exist(imports: Imports) -> None:
-    for pattern, _ in FORBIDDEN:
-        assert any(fnmatchcase(module, pattern) for module in imports), pattern
-    assert set(imports) >= ROOT_MODULES | set(MAY_IMPORT_ROOTS)
+    return imports_of(sources)
 
 
 def test_the_imports_are_seen(imports: Imports) -> None:
@@ -153,46 +111,12 @@ def test_the_imports_are_seen(imports: Imports) -> None:
 
     assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.analytics.service")
     assert {"fastapi", f"{PACKAGE}.api.answers"} <= targets(f"{PACKAGE}.api.analytics")
-    assert {f"{PACKAGE}.server", f"{PACKAGE}.store.database"} <= targets(f"{PACKAGE}.cli")
-    assert not any(one.at_top for one in imports[f"{PACKAGE}.cli"] if one.target == f"{PACKAGE}.server")
-
-
-def test_no_module_imports_what_it_may_not(imports: Imports) -> None:
-    assert broken_rules(imports) == []
+    assert {f"{PACKAGE}.serving.server", f"{PACKAGE}.store.database"} <= targets(f"{PACKAGE}.cli")
+    assert not any(one.at_top for one in imports[f"{PACKAGE}.cli"] if one.target == f"{PACKAGE}.serving.server")
 
 
 def test_no_imports_go_round_in_a_circle(imports: Imports) -> None:
     assert cycle(imports) == []
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("cstar_mock.analytics.service", "import fastapi"),
-        ("cstar_mock.analytics.service", "from fastapi import Request"),
-        ("cstar_mock.analytics.new", "import fastapi.responses"),
-        ("cstar_mock.api.analytics", "from sqlalchemy import select"),
-        ("cstar_mock.api.analytics", "def f():\n    import sqlalchemy.orm"),
-        *((name, "from fastapi import Depends") for name in FOUNDATION[:4]),
-        *((name, "import fastapi as f") for name in FOUNDATION[4:7]),
-        ("cstar_mock.store.database", "from cstar_mock.api import analytics"),
-        ("cstar_mock.store.models", "from cstar_mock import datasets"),
-        ("cstar_mock.contract.errors", "from cstar_mock.datasets import format"),
-        ("cstar_mock.contract.clock", "if True:\n    import cstar_mock.http.context"),
-        ("cstar_mock.teams.keys", "from cstar_mock import server"),
-        ("cstar_mock.api.envelope", "from cstar_mock.application import create_app"),
-        ("cstar_mock.application", "import cstar_mock.cli"),
-        ("cstar_mock.http.cors", "from cstar_mock.api.dependencies import services_of"),
-    ],
-)
-def test_a_broken_rule_is_found(module: str, source: str) -> None:
-    names = (
-        "", ".analytics", ".analytics.service", ".api", ".api.analytics", ".api.dependencies", ".application", ".cli",
-        ".contract", ".datasets", ".datasets.format", ".http", ".http.context", ".server",
-    )  # fmt: skip
-    found = broken_rules(imports_of({PACKAGE + name: "" for name in names} | {module: source}))
-    assert len(found) == 1
-    assert found[0].startswith(f"{module}:")
 
 
 def test_a_circle_is_found_unless_a_function_breaks_it() -> None:
@@ -258,16 +182,10 @@ def _receiver(call: ast.Call) -> ast.expr | None:
     return owner if isinstance(owner, ast.Name) and owner.id == "connection" else None
 
 
-@pytest.fixture(scope="module")
-def control_sources() -> dict[str, str]:
-    """The sources of the package, by module name."""
-    return _sources()
-
-
-def test_every_write_of_the_control_api_begins_with_the_lock_of_its_team(control_sources: dict[str, str]) -> None:
-    writes = control_writes(control_sources)
+def test_every_write_of_the_control_api_begins_with_the_lock_of_its_team(sources: dict[str, str]) -> None:
+    writes = control_writes(sources)
     assert len(writes) > 10
-    without = {name for name in writes if not begins_with_the_lock(name, control_sources)}
+    without = {name for name in writes if not begins_with_the_lock(name, sources)}
     # There is no team to lock yet: two clients that create the same one meet at the unique constraint.
     assert without == {f"{PACKAGE}.control.teams._create"}
 
@@ -290,3 +208,24 @@ def test_a_write_without_the_lock_is_found(body: str, locked: bool) -> None:
     source = f"from cstar_mock.teams import teams\n{inner}def work(connection, team):\n    {body}\n"
     sources = {"cstar_mock.teams.teams": "def get(connection, team):\n    connection.execute(1)\n", "m": source}
     assert begins_with_the_lock("m.work", sources) is locked
+
+
+def test_few_modules_are_at_the_root_of_the_package() -> None:
+    modules = {file.name for file in (ROOT / "app" / PACKAGE).glob("*.py")}
+    assert len(modules) <= MOST_AT_THE_ROOT, sorted(modules)
+
+
+def test_no_module_is_too_long(sources: dict[str, str]) -> None:
+    lines = {name: text.count("\n") for name, text in sources.items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST_MODULE} == {}
+
+
+def test_no_function_is_too_long(sources: dict[str, str]) -> None:
+    lengths = {
+        f"{module}.{node.name}": node.end_lineno - node.lineno + 1
+        for module, text in sources.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    }
+    assert len(lengths) > 500
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
