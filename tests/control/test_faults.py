@@ -12,7 +12,8 @@ from tests.control.conftest import Control, Team
 from cstar_mock import bounds
 from cstar_mock.contract.errors import CATALOGUE
 from cstar_mock.store.models import Team as TeamRow
-from cstar_mock.traffic.faults import ConnectionBroken, FaultRule, activated, stored
+from cstar_mock.traffic.fault_rules import FaultRule, activated, stored
+from cstar_mock.traffic.faults import ConnectionBroken
 
 PERIODS = ("day", "week", "month", "quarter", "year")
 

@@ -24,7 +24,7 @@ from cstar_mock.settings import ENV_PREFIX
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
 from cstar_mock.teams.load import load
-from cstar_mock.traffic.faults import ConnectionFault, FaultRule, Match
+from cstar_mock.traffic.fault_rules import ConnectionFault, FaultRule, Match
 
 README = ROOT / "README.md"
 CONTROL, TESTING = ROOT / "docs/control.md", ROOT / "docs/testing.md"

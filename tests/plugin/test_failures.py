@@ -10,7 +10,7 @@ from cstar_mock.contract.errors import CATALOGUE
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, Endpoint, Environment, KeyType
 from cstar_mock.testing import vocabulary
-from cstar_mock.traffic.faults import ConnectionFault, Match
+from cstar_mock.traffic.fault_rules import ConnectionFault, Match
 
 WRONG_FILES = {
     "data/broken.yaml": ("teams: [", "broken.yaml:1: "),

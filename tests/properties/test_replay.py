@@ -31,7 +31,7 @@ from cstar_mock.teams import keys, teams
 from cstar_mock.teams.lifecycle import reset_team
 from cstar_mock.teams.load import load_datasets
 from cstar_mock.traffic.answer_cache import AnswerCache
-from cstar_mock.traffic.faults import FaultRule
+from cstar_mock.traffic.fault_rules import FaultRule
 
 KEYS = ("sk_live_your_key", "sk_test_your_key", "pk_live_your_key", "sk_live_neighbour_key", "sk_live_magic_slow", "no")
 QUERIES = ("", "?period=week", "?period=day", "?period=year", "?period=x", "?other=1")

@@ -14,6 +14,7 @@ from cstar_mock.analytics import service
 from cstar_mock.contract.clock import DAY, HOUR
 from cstar_mock.contract.periods import Period
 from cstar_mock.contract.vocabulary import Environment
+from cstar_mock.control import row_models
 from cstar_mock.control import rows as control_rows
 from cstar_mock.datasets.format import Answers, TeamData
 from cstar_mock.store import migrations, rollups, rows
@@ -23,7 +24,7 @@ from cstar_mock.teams import teams
 from cstar_mock.teams.lifecycle import answer, create_team, delete_team, reset_team
 
 ORIGIN = "2025-12-10T14:30:00Z"
-KINDS = {kind.path: kind for kind in control_rows._KINDS}  # noqa: SLF001
+KINDS = {kind.path: kind for kind in row_models.KINDS}
 _database = Database("sqlite://")
 migrations.prepare(_database)
 

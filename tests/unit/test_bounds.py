@@ -18,7 +18,7 @@ from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
 from cstar_mock.store.database import Limits
 from cstar_mock.traffic.answer_cache import AnswerCache, Asked, CachedAnswer
 from cstar_mock.traffic.authentication import Caller, KeyRing
-from cstar_mock.traffic.faults import ActiveRule, FaultRule, from_store
+from cstar_mock.traffic.fault_rules import ActiveRule, FaultRule, from_store
 
 NOW = 1_765_377_000_000_000
 

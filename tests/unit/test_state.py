@@ -21,7 +21,7 @@ from cstar_mock.state.memory import MemoryFaultCounts, MemoryWindows
 from cstar_mock.state.valkey import Engine, ValkeyFaultCounts, ValkeyWindows, key_of
 from cstar_mock.state.valkey_journal import ValkeyJournal
 from cstar_mock.traffic import journal
-from cstar_mock.traffic.faults import ActiveRule, FaultRule, activated
+from cstar_mock.traffic.fault_rules import ActiveRule, FaultRule, activated
 from cstar_mock.traffic.journal import Entry, RequestState
 from cstar_mock.traffic.rate_limit import Hit
 

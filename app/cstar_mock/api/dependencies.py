@@ -18,7 +18,7 @@ from cstar_mock.http.facts import RequestFacts, facts_of
 from cstar_mock.services import Services, services_of
 from cstar_mock.traffic import authentication, faults, prefer, rate_limit
 from cstar_mock.traffic.authentication import Caller
-from cstar_mock.traffic.faults import Decision, FaultRequest
+from cstar_mock.traffic.fault_rules import FaultRequest
 
 
 async def any_key(request: Request) -> Caller:
@@ -87,7 +87,7 @@ async def secret_key(request: Request) -> Caller:
 
 async def _fail_if_asked_to(request: Request, services: Services, context: RequestContext, caller: Caller) -> None:
     scope = request.scope
-    decision: Decision | None = None
+    decision: faults.Decision | None = None
     if services.settings.prefer:
         preferred = prefer.preferred(scope["headers"])
         if preferred is not None:

@@ -15,7 +15,7 @@ from cstar_mock.control.problems import Conflict, described
 from cstar_mock.services import Services
 from cstar_mock.teams import teams
 from cstar_mock.teams.teams import TeamState
-from cstar_mock.traffic.faults import ActiveRule, FaultRule
+from cstar_mock.traffic.fault_rules import ActiveRule, FaultRule
 
 router = APIRouter(tags=["Faults"], route_class=ControlRoute)
 

@@ -5,213 +5,36 @@ Figures change with the very next request, as they are computed from these rows.
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection
 
 from cstar_mock import bounds
 from cstar_mock.contract import clock, ids
 from cstar_mock.contract.clock import Instant, parse_moment
-from cstar_mock.contract.json_types import WHOLE, Text
 from cstar_mock.contract.vocabulary import Environment, TicketStatus
 from cstar_mock.control.bodies import ControlRoute
-from cstar_mock.control.dependencies import Answer, Body, InEnvironment, Owned, TeamName
+from cstar_mock.control.dependencies import InEnvironment, Owned, TeamName
 from cstar_mock.control.problems import Conflict, described
-from cstar_mock.datasets.format import CsatResponseRow, CustomerRow, Id, MemberRow, Moment, Name, TicketRow
+from cstar_mock.control.row_models import KINDS, RowKind, filters_of, page_of
+from cstar_mock.datasets.format import Id
 from cstar_mock.store import rows
-from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
+from cstar_mock.store.models import Scope, Ticket
 from cstar_mock.store.rows import Row
 from cstar_mock.teams import teams
 
 router = APIRouter(tags=["Rows"], route_class=ControlRoute)
 
 
-def _only_what_is_named(schema: dict[str, Any]) -> None:
-    """Describe a change: at least one field, and no default for the others, as they stay what they are."""
-    schema["minProperties"] = 1
-    for field in schema["properties"].values():
-        field.pop("default", None)
-
-
-class _Change(Body):
-    model_config = ConfigDict(json_schema_extra=_only_what_is_named)
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("name at least one field to change")
-        return self
-
-
-class MemberChange(_Change):
-    """What to change of a member; `removedAt` ends the membership."""
-
-    name: Name = ""
-    created_at: Moment = ""
-    removed_at: Moment | None = None
-
-
-class CustomerChange(_Change):
-    """What to change of a customer."""
-
-    name: Name = ""
-    created_at: Moment = ""
-
-
-class NewTicket(TicketRow):
-    """A ticket; by default it is new, and created now."""
-
-    status: TicketStatus = TicketStatus.NEW
-    created_at: Moment = "now"
-
-
-class TicketChange(_Change):
-    """What to change of a ticket.
-
-    Resolving it without an instant resolves it now; reopening it clears the instant.
-    """
-
-    customer_id: Id = ""
-    assignee_id: Id | None = None
-    status: TicketStatus = TicketStatus.NEW
-    created_at: Moment = ""
-    first_response_at: Moment | None = None
-    resolved_at: Moment | None = None
-
-
-class NewCsatResponse(CsatResponseRow):
-    """A customer's score for a ticket; by default it is submitted now."""
-
-    submitted_at: Moment = "now"
-
-
-class CsatResponseChange(_Change):
-    """What to change of a CSAT response."""
-
-    score: Annotated[int, Field(ge=1, le=5), WHOLE] = 1
-    submitted_at: Moment = ""
-
-
-class MemberShown(Answer):
-    """A member as it is in the store."""
-
-    id: str
-    name: str
-    created_at: str
-    removed_at: str | None
-
-
-class CustomerShown(Answer):
-    """A customer as it is in the store."""
-
-    id: str
-    name: str
-    created_at: str
-
-
-class TicketShown(Answer):
-    """A ticket as it is in the store."""
-
-    id: str
-    customer_id: str
-    assignee_id: str | None
-    status: TicketStatus
-    created_at: str
-    first_response_at: str | None
-    resolved_at: str | None
-
-
-class CsatResponseShown(Answer):
-    """A CSAT response as it is in the store."""
-
-    id: str
-    ticket_id: str
-    score: int
-    submitted_at: str
-
-
-class Total(Answer):
-    """How many there are in all."""
-
-    total: int
-
-
-class _Kind(BaseModel):
-    """What the routes of one kind of row need to know."""
-
-    model_config = {"arbitrary_types_allowed": True}
-
-    path: str
-    name: str
-    noun: str
-    prefix: str
-    model: Any
-    new: type[BaseModel]
-    change: type[BaseModel]
-    shown: type[BaseModel]
-    filters: tuple[str, ...]
-
-
-_KINDS = (
-    _Kind(
-        path="members",
-        name="Member",
-        noun="member",
-        prefix=ids.MEMBER,
-        model=Member,
-        new=MemberRow,
-        change=MemberChange,
-        shown=MemberShown,
-        filters=("name",),
-    ),
-    _Kind(
-        path="customers",
-        name="Customer",
-        noun="customer",
-        prefix=ids.CUSTOMER,
-        model=Customer,
-        new=CustomerRow,
-        change=CustomerChange,
-        shown=CustomerShown,
-        filters=("name",),
-    ),
-    _Kind(
-        path="tickets",
-        name="Ticket",
-        noun="ticket",
-        prefix=ids.TICKET,
-        model=Ticket,
-        new=NewTicket,
-        change=TicketChange,
-        shown=TicketShown,
-        filters=("status", "customer_id", "assignee_id"),
-    ),
-    _Kind(
-        path="csat-responses",
-        name="CsatResponse",
-        noun="CSAT response",
-        prefix=ids.CSAT_RESPONSE,
-        model=CsatResponse,
-        new=NewCsatResponse,
-        change=CsatResponseChange,
-        shown=CsatResponseShown,
-        filters=("ticket_id", "score"),
-    ),
-)
-
-
-def _add_routes(kind: _Kind) -> None:
-    """Add the five routes of one kind of row."""
+def _add_create(kind: RowKind) -> None:
     new, shown = kind.new, kind.shown
     many = Annotated[list[new], Field(min_length=1, max_length=bounds.MOST_ROWS_IN_REQUEST)]  # type: ignore[valid-type]
-    filters = _filters(kind)
-    collection, item = f"/teams/{{team}}/{kind.path}", f"/teams/{{team}}/{kind.path}/{{id}}"
 
     @router.post(
-        collection,
+        f"/teams/{{team}}/{kind.path}",
         status_code=201,
         operation_id=f"create{kind.name}s",
         response_model=shown | list[shown],  # type: ignore[valid-type]
@@ -228,10 +51,14 @@ def _add_routes(kind: _Kind) -> None:
         created = await owned.database.write(_create, team, environment, kind, given)
         return created if isinstance(body, list) else created[0]
 
+
+def _add_list(kind: RowKind) -> None:
+    filters = filters_of(kind)
+
     @router.get(
-        collection,
+        f"/teams/{{team}}/{kind.path}",
         operation_id=f"list{kind.name}s",
-        response_model=_page(kind),
+        response_model=page_of(kind),
         responses=described(HTTPStatus.NOT_FOUND),
         description=f"List {kind.noun}s, sorted by id.",
     )
@@ -242,10 +69,12 @@ def _add_routes(kind: _Kind) -> None:
     ) -> Any:
         return await owned.database.read(_list, team, kind, query)
 
+
+def _add_get(kind: RowKind) -> None:
     @router.get(
-        item,
+        f"/teams/{{team}}/{kind.path}/{{id}}",
         operation_id=f"get{kind.name}",
-        response_model=shown,
+        response_model=kind.shown,
         responses=described(HTTPStatus.NOT_FOUND),
         description=f"Get one {kind.noun}.",
     )
@@ -257,12 +86,14 @@ def _add_routes(kind: _Kind) -> None:
     ) -> Any:
         return await owned.database.read(_get, team, environment, kind, id)
 
+
+def _add_change(kind: RowKind) -> None:
     @router.patch(
-        item,
+        f"/teams/{{team}}/{kind.path}/{{id}}",
         operation_id=f"change{kind.name}",
-        response_model=shown,
+        response_model=kind.shown,
         responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-        description=f"Change one {kind.noun}; what is not named stays as it is.",
+        description=f"Change one {kind.noun}; fields that are not named stay as they are.",
     )
     async def change(
         owned: Owned,
@@ -273,8 +104,10 @@ def _add_routes(kind: _Kind) -> None:
     ) -> Any:
         return await owned.database.write(_change, team, environment, kind, id, body)
 
+
+def _add_delete(kind: RowKind) -> None:
     @router.delete(
-        item,
+        f"/teams/{{team}}/{kind.path}/{{id}}",
         status_code=204,
         operation_id=f"delete{kind.name}",
         responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
@@ -290,44 +123,8 @@ def _add_routes(kind: _Kind) -> None:
         return Response(status_code=204)
 
 
-def _page(kind: _Kind) -> type[BaseModel]:
-    """Return the answer of a list: some rows, sorted by id, and how many there are in all."""
-    fields: dict[str, Any] = {"items": (list[kind.shown], ...), "meta": (Total, ...)}  # type: ignore[name-defined]
-    return create_model(
-        f"{kind.name}Page", __base__=Answer, __doc__="Some rows, and how many there are in all.", **fields
-    )
-
-
-def _filters(kind: _Kind) -> type[BaseModel]:
-    """Return the query parameters of a list: the environment, the page, and columns to be equal to.
-
-    A field has its parameter's own name: older releases of FastAPI mix up a field's name and its alias.
-    """
-    columns: dict[str, Any] = {
-        to_camel(column): (
-            _OF_COLUMN.get(column, Text | None),
-            Field(None, description="Only those that have this value."),
-        )
-        for column in kind.filters
-    }
-    return create_model(
-        f"{kind.name}Filters",
-        __base__=Body,
-        environment=(Environment, Environment.TEST),
-        limit=(Annotated[int, Field(ge=1, le=1000)], 100),
-        offset=(Annotated[int, Field(ge=0, le=10**9)], 0),
-        **columns,
-    )
-
-
-_OF_COLUMN: dict[str, Any] = {
-    "status": TicketStatus | None,
-    "score": Annotated[int, Field(ge=1, le=5)] | None,
-}
-
-
 def _create(
-    connection: Connection, team: str, environment: Environment, kind: _Kind, given: Sequence[Any]
+    connection: Connection, team: str, environment: Environment, kind: RowKind, given: Sequence[Any]
 ) -> list[Row]:
     state = teams.lock(connection, team)
     now = state.clock.now()
@@ -336,7 +133,7 @@ def _create(
     return [_shown(row) for row in batch]
 
 
-def _list(connection: Connection, team: str, kind: _Kind, query: Any) -> Row:
+def _list(connection: Connection, team: str, kind: RowKind, query: Any) -> Row:
     state = teams.get(connection, team)
     given = query.model_dump(exclude_none=True, mode="json")
     equal = {column: given[to_camel(column)] for column in kind.filters if to_camel(column) in given}
@@ -345,12 +142,14 @@ def _list(connection: Connection, team: str, kind: _Kind, query: Any) -> Row:
     return {"items": [_shown(row) for row in found], "meta": {"total": total}}
 
 
-def _get(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str) -> Row:
+def _get(connection: Connection, team: str, environment: Environment, kind: RowKind, id_: str) -> Row:
     state = teams.get(connection, team)
     return _shown(rows.get(connection, Scope(state.id, environment.value), kind.model, id_))
 
 
-def _change(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str, body: BaseModel) -> Row:
+def _change(
+    connection: Connection, team: str, environment: Environment, kind: RowKind, id_: str, body: BaseModel
+) -> Row:
     state = teams.lock(connection, team)
     scope = Scope(state.id, environment.value)
     now = state.clock.now()
@@ -361,12 +160,12 @@ def _change(connection: Connection, team: str, environment: Environment, kind: _
     return _shown(row)
 
 
-def _delete(connection: Connection, team: str, environment: Environment, kind: _Kind, id_: str) -> None:
+def _delete(connection: Connection, team: str, environment: Environment, kind: RowKind, id_: str) -> None:
     state = teams.lock(connection, team)
     rows.remove(connection, Scope(state.id, environment.value), kind.model, id_)
 
 
-def _row(kind: _Kind, given: Row, now: Instant) -> Row:
+def _row(kind: RowKind, given: Row, now: Instant) -> Row:
     row = {name: _value(name, value, now) for name, value in given.items()}
     row["id"] = row["id"] or ids.new(kind.prefix)
     if kind.model is Ticket:
@@ -400,5 +199,6 @@ def _shown(row: Row) -> Row:
     }
 
 
-for _kind in _KINDS:
-    _add_routes(_kind)
+for _kind in KINDS:
+    for _add in _add_create, _add_list, _add_get, _add_change, _add_delete:
+        _add(_kind)

@@ -22,7 +22,7 @@ from cstar_mock.services import Services
 from cstar_mock.teams import teams
 from cstar_mock.teams.lifecycle import LoadedTeam, answer, create_team, delete_team, reset_team
 from cstar_mock.teams.teams import TeamState
-from cstar_mock.traffic.faults import FaultRule
+from cstar_mock.traffic.fault_rules import FaultRule
 
 router = APIRouter(tags=["Teams"], route_class=ControlRoute)
 

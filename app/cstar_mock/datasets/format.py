@@ -27,7 +27,7 @@ from cstar_mock.contract.json_types import WHOLE, Exact, Flag, Number, Text
 from cstar_mock.contract.periods import DEFAULT, Period
 from cstar_mock.contract.vocabulary import KEY_PREFIXES, TicketStatus
 from cstar_mock.datasets.problems import DatasetError, Problem, problems_of
-from cstar_mock.traffic.faults import FaultRule
+from cstar_mock.traffic.fault_rules import FaultRule
 
 SCHEMA_ID = "https://cstar-mock.example/dataset.schema.json"
 

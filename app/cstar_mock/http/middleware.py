@@ -18,7 +18,8 @@ from cstar_mock.http.facts import Client, RequestFacts, facts_of
 from cstar_mock.http.recording import ANSWERED, ClientGone, Recording, entry_of, team_of
 from cstar_mock.http.replies import Reply, pairs
 from cstar_mock.http.request_log import HEALTH_PATHS, log_answer, log_unavailable, logger
-from cstar_mock.traffic.faults import ConnectionBroken, ConnectionFault
+from cstar_mock.traffic.fault_rules import ConnectionFault
+from cstar_mock.traffic.faults import ConnectionBroken
 from cstar_mock.traffic.journal import Journal, RequestState
 
 _UNRECORDED = ("/__admin", "/docs", "/openapi.json", *HEALTH_PATHS)

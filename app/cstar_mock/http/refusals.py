@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from cstar_mock.contract import clock
 from cstar_mock.contract.errors import ApiError
 from cstar_mock.http.replies import error_reply
-from cstar_mock.traffic.faults import ConnectionFault
+from cstar_mock.traffic.fault_rules import ConnectionFault
 
 
 def refusal(error: ApiError, request_id: str, *, with_body: bool) -> bytes:

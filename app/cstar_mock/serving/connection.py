@@ -21,7 +21,7 @@ from cstar_mock.contract import errors, ids
 from cstar_mock.contract.errors import ApiError
 from cstar_mock.http import head, refusals
 from cstar_mock.http.extensions import CONNECTION, DRAINING
-from cstar_mock.traffic.faults import ConnectionFault
+from cstar_mock.traffic.fault_rules import ConnectionFault
 
 DRAIN_SECONDS = 0.5
 """How long a connection on which nothing comes is still kept when the server is on its way out."""

@@ -16,7 +16,8 @@ from slowapi import Limiter
 from starlette.requests import Request
 
 from cstar_mock import bounds
-from cstar_mock.traffic.faults import ActiveRule, Taken, fails
+from cstar_mock.traffic.fault_rules import ActiveRule, fails
+from cstar_mock.traffic.faults import Taken
 from cstar_mock.traffic.journal import Entry
 from cstar_mock.traffic.rate_limit import Hit
 

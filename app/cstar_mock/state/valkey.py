@@ -16,7 +16,8 @@ from valkey.exceptions import NoScriptError, ValkeyError
 
 from cstar_mock.contract.errors import StateUnavailable
 from cstar_mock.traffic.batches import Batches
-from cstar_mock.traffic.faults import ActiveRule, Taken, drawn
+from cstar_mock.traffic.fault_rules import ActiveRule, drawn
+from cstar_mock.traffic.faults import Taken
 from cstar_mock.traffic.rate_limit import Hit
 
 T = TypeVar("T")

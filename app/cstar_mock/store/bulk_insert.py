@@ -17,6 +17,8 @@ _LARGE_CACHE_KIB = 256 * 1024
 
 _MUCH = 10
 
+_MOST_IDS = 500
+
 _MOST_ROWS = 64
 """Rows in one statement: beyond that nothing is gained, and engines limit the number of parameters."""
 
@@ -140,3 +142,9 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
             most //= 2
         yield rows[start : start + most]
         start += most
+
+
+def id_groups(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield ids in groups that one statement can take: both engines limit the number of its parameters."""
+    for start in range(0, len(ids), _MOST_IDS):
+        yield ids[start : start + _MOST_IDS]

@@ -11,7 +11,7 @@ written behind its back is found by `differences`, and mended by `rebuild`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -69,8 +69,6 @@ COUNTED = ("tickets", "dropped", "resolved", "customers", "newest_tickets", "res
 TOTALS = ("resolved", "answered", "waited_seconds", "waited_microseconds", "responses", "score_sum")
 """What a member's totals are."""
 
-_MOST_IDS = 500
-
 Row: TypeAlias = Mapping[str, Any]
 Counts: TypeAlias = dict[Any, list[int]]
 """Numbers in the order of `COUNTED` or `TOTALS`, by the bucket or the member."""
@@ -115,7 +113,7 @@ class Changes:
         column = COUNTED.index("newest_tickets")
         newest: list[Row] = []
         without: list[str] = []
-        for some in _chunks(sorted(customer_ids)):
+        for some in bulk_insert.id_groups(sorted(customer_ids)):
             found = connection.execute(_NEWEST_OF, self._whose | {"customer_ids": some}).fetchall()
             for customer_id, before, after in found:
                 if before == after:
@@ -128,7 +126,7 @@ class Changes:
                     self._finest[after >> FINEST][column] += 1
                     newest.append({"customer_id": customer_id, "created_at": after})
         bulk_insert.insert(connection, NEWEST, newest, self._whose, _SET_NEWEST)
-        for some in _chunks(without):
+        for some in bulk_insert.id_groups(without):
             connection.execute(_DELETE_NEWEST, self._whose | {"customer_ids": some})
 
     def follow_all(self, connection: Connection) -> None:
@@ -180,7 +178,7 @@ class Changes:
     ) -> None:
         assignees = {row["id"]: row["assignee_id"] for row in tickets} if csat_responses else {}
         elsewhere = [row["ticket_id"] for row in csat_responses if row["ticket_id"] not in assignees]
-        for some in _chunks(elsewhere):
+        for some in bulk_insert.id_groups(elsewhere):
             found = connection.execute(_ASSIGNEES, self._whose | {"ticket_ids": some}).all()
             assignees |= {row.id: row.assignee_id for row in found}
         for row in csat_responses:
@@ -387,11 +385,6 @@ def _widened(finest: Counts, by: int) -> Counts:
             if number:
                 into[index] += number
     return wider
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _MOST_IDS):
-        yield ids[start : start + _MOST_IDS]
 
 
 def _adding(table: Table, names: Sequence[str]) -> str:

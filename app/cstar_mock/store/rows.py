@@ -22,8 +22,6 @@ Row: TypeAlias = dict[str, Any]
 RowModel: TypeAlias = type[Member] | type[Customer] | type[Ticket] | type[CsatResponse]
 
 _NEVER_RESOLVED = (TicketStatus.NEW, TicketStatus.OPEN, TicketStatus.PENDING)
-_MOST_IDS = 500
-"""Ids in one statement: SQLite and PostgreSQL both limit the number of parameters."""
 
 
 @dataclass(slots=True)
@@ -246,8 +244,7 @@ def _in(scope: Scope, model: RowModel) -> ColumnElement[bool]:
 
 def _known_ids(connection: Connection, scope: Scope, model: RowModel, wanted: Sequence[str]) -> set[str]:
     known: set[str] = set()
-    for start in range(0, len(wanted), _MOST_IDS):
-        some = wanted[start : start + _MOST_IDS]
+    for some in bulk_insert.id_groups(wanted):
         known |= set(connection.scalars(select(model.id).where(_in(scope, model), model.id.in_(some))))
     return known
 
@@ -295,8 +292,7 @@ def _response_problems(connection: Connection, scope: Scope, batch: list[Row]) -
     created: dict[str, Instant] = {}
     scored: dict[str, str] = {}
     wanted = [row["ticket_id"] for row in batch]
-    for start in range(0, len(wanted), _MOST_IDS):
-        some = wanted[start : start + _MOST_IDS]
+    for some in bulk_insert.id_groups(wanted):
         tickets = select(Ticket.id, Ticket.created_at).where(_in(scope, Ticket), Ticket.id.in_(some))
         created |= {row.id: row.created_at for row in connection.execute(tickets)}
         responses = select(CsatResponse.ticket_id, CsatResponse.id).where(

@@ -19,7 +19,7 @@ from cstar_mock.teams import teams
 from cstar_mock.teams.fill import Progress, fill_team, fill_with_answers
 from cstar_mock.teams.keys import REVOKED_FROM_THE_START, key_row
 from cstar_mock.traffic import authentication
-from cstar_mock.traffic.faults import activated, check_bounds, stored
+from cstar_mock.traffic.fault_rules import activated, check_bounds, stored
 
 
 @dataclass(frozen=True, slots=True)

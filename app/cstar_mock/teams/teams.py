@@ -13,7 +13,7 @@ from cstar_mock.contract import clock
 from cstar_mock.contract.clock import Duration, Instant, TeamClock
 from cstar_mock.contract.errors import UnknownName
 from cstar_mock.store.models import ApiKey, Team
-from cstar_mock.traffic.faults import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
+from cstar_mock.traffic.fault_rules import ActiveRule, FaultRule, activated, check_bounds, from_store, stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from cstar_mock.store.database import Database, Prepared
 from cstar_mock.store.models import ApiKey, Team
 from cstar_mock.traffic.batches import Batches
 from cstar_mock.traffic.cache import Cache
-from cstar_mock.traffic.faults import ActiveRule, from_store
+from cstar_mock.traffic.fault_rules import ActiveRule, from_store
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
