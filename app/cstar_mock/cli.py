@@ -475,7 +475,7 @@ _EXTRAS = {
 def _sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error, or None if it is a fault of ours."""
     from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable, UnknownName
-    from cstar_mock.serving.server import CannotListen
+    from cstar_mock.serving.listener import CannotListen
     from cstar_mock.serving.server_process import NotStarted
     from cstar_mock.store.engine_errors import StoreConflict
     from cstar_mock.store.migrations import SchemaOutdated

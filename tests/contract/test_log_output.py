@@ -103,7 +103,7 @@ def test_a_log_that_is_read_again_says_how_many_lines_are_missing(tmp_path: Path
         ask(url, REQUESTS)
         process.terminate()
         lines = [json.loads(line) for line in process.communicate(timeout=30)[1].splitlines()]
-    told = [int(line["message"].split()[0]) for line in lines if line["logger"] == "cstar_mock.observability.logs"]
+    told = [int(line["message"].split()[0]) for line in lines if line["logger"] == "cstar_mock.logs"]
     assert sum(told) > 0
     assert len(lines) - len(told) + sum(told) == REQUESTS
 

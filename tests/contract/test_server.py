@@ -374,6 +374,19 @@ def workers(server: Server) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
+def test_no_token_is_in_the_environment_of_a_worker(tmp_path: Path, valkey: str) -> None:
+    token = "a-token-that-nobody-else-may-read"
+    (tmp_path / "token").write_text(token)
+    database = f"sqlite:///{tmp_path / 'shared.db'}"
+    options = ("--workers", "2", "--database", database, "--state", valkey, "--control-token-file", "token")
+    with running(tmp_path, *options) as server:
+        for pid in [server.process.pid, *workers(server)]:
+            assert token.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        teams = f"{server.url}/__admin/teams"
+        assert httpx2.get(teams).status_code == 401
+        assert httpx2.get(teams, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
 @contextmanager
 def only(worker: int, all_workers: list[int]) -> Iterator[None]:
     """Let no other worker accept a connection in this block."""

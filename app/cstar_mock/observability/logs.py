@@ -19,7 +19,7 @@ from cstar_mock.settings import LogFormat, LogLevel
 
 _STDERR = 2
 _FIELDS = ("request_id", "duration_ms", "team", "key")
-_log = logging.getLogger("cstar_mock.observability.logs")
+_log = logging.getLogger("cstar_mock.logs")
 
 
 class TextFormatter(logging.Formatter):
