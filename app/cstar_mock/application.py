@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from cstar_mock import VERSION, settings
+from cstar_mock import VERSION
 from cstar_mock.api import pages
 from cstar_mock.api.analytics import create_router as analytics
 from cstar_mock.api.openapi import BEARER, ERROR_SCHEMAS, SECURITY_SCHEME, SERVER, TAGS
 from cstar_mock.api.replay import ReplayMiddleware, Replays
-from cstar_mock.api.whoami import create_router as identity
+from cstar_mock.api.whoami import create_router as whoami
 from cstar_mock.control.guard import Guard
 from cstar_mock.http import errors, openapi
 from cstar_mock.http.cors import ApiCORSMiddleware
@@ -22,6 +22,7 @@ from cstar_mock.http.mounting import Lazy, Prefixed
 from cstar_mock.http.telemetry import NO_TELEMETRY
 from cstar_mock.services import Services
 from cstar_mock.settings import Settings
+from cstar_mock.settings import load as load_settings
 from cstar_mock.state import create_state
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database, Limits
@@ -40,11 +41,11 @@ Checks are made in this order: route (404, 405), key (401), rate limit (429), te
 parameters (400)."""
 
 
-def create_app(settings_: Settings | None = None, database: Database | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, database: Database | None = None) -> FastAPI:
     """Return a cstar-mock application.
 
     Args:
-        settings_: the choices to serve by; by default those of the environment (`CSTAR_MOCK_…`).
+        settings: the choices to serve by; by default those of the environment (`CSTAR_MOCK_…`).
         database: a prepared database, which stays the caller's to close; by default the settings' own, opened
             here and closed when the application shuts down.
 
@@ -53,22 +54,12 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         ModuleNotFoundError: the settings want a shared state, and the extra `valkey` is not installed.
         SchemaOutdated: the settings' database needs `cstar-mock db upgrade`.
     """
-    settings_ = settings_ or settings.load()
-    state = create_state(settings_)
+    settings = settings or load_settings()
+    state = create_state(settings)
     own_database = None
     if database is None:
-        database = own_database = Database(
-            settings_.database,
-            Limits(
-                settings_.database_pool_size,
-                settings_.database_pool_timeout,
-                settings_.database_connect_timeout,
-                settings_.database_statement_timeout or None,
-            ),
-        )
-        migrations.prepare(database)
-
-    tracing = _tracing(database) if settings_.traces else None
+        database = own_database = _own_database(settings)
+    tracing = _tracing(database) if settings.traces else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -91,35 +82,60 @@ def create_app(settings_: Settings | None = None, database: Database | None = No
         telemetry=NO_TELEMETRY if tracing is None else tracing.telemetry,
     )
     app.state.services = Services(
-        settings=settings_,
+        settings=settings,
         database=database,
         key_ring=KeyRing(database, together=tracing is None),
         answers=AnswerCache(),
-        rate_limiter=RateLimiter(settings_, state.windows),
+        rate_limiter=RateLimiter(settings, state.windows),
         state=state,
-        key_lockout=Lockout("key", settings_.unauthorized_limit or 0, state.windows),
+        key_lockout=Lockout("key", settings.unauthorized_limit or 0, state.windows),
     )
-    token_lockout = Lockout("token", settings_.unauthorized_limit or 0, state.windows)
-    if settings_.control:
-        control = Guard(Lazy(partial(_control, app.state.services)), settings_.control_token, token_lockout)
-        app.add_middleware(Prefixed, prefix="/__admin", other=control)
-    replays = Replays(app.state.services)
-    app.add_middleware(ReplayMiddleware, replays=replays)
-    app.add_middleware(ApiCORSMiddleware)
-    monitoring = _monitoring(app, settings_, database, token_lockout) if settings_.metrics else None
-    never_waits = database.embedded and state.engine is None and tracing is None
-    app.add_middleware(
-        RequestContextMiddleware,
-        journal=state.journal,
-        monitoring=monitoring,
-        find=replays.find if never_waits else None,
-    )
+    _add_middleware(app, app.state.services, never_waits=database.embedded and state.engine is None and tracing is None)
     errors.install(app)
-    app.include_router(analytics(settings_))
-    app.include_router(identity(settings_))
+    app.include_router(analytics(settings))
+    app.include_router(whoami(settings))
     app.include_router(pages.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _own_database(settings: Settings) -> Database:
+    database = Database(
+        settings.database,
+        Limits(
+            settings.database_pool_size,
+            settings.database_pool_timeout,
+            settings.database_connect_timeout,
+            settings.database_statement_timeout or None,
+        ),
+    )
+    migrations.prepare(database)
+    return database
+
+
+def _add_middleware(app: FastAPI, services: Services, *, never_waits: bool) -> None:
+    """Add the layers of a request, the innermost first.
+
+    Args:
+        app: the application.
+        services: what it owns.
+        never_waits: whether neither the store nor the state ever waits, so that a connection can ask for a replay.
+    """
+    settings = services.settings
+    token_lockout = Lockout("token", settings.unauthorized_limit or 0, services.state.windows)
+    if settings.control:
+        control = Guard(Lazy(partial(_control, services)), settings.control_token, token_lockout)
+        app.add_middleware(Prefixed, prefix="/__admin", other=control)
+    replays = Replays(services)
+    app.add_middleware(ReplayMiddleware, replays=replays)
+    app.add_middleware(ApiCORSMiddleware)
+    monitoring = _monitoring(app, services, token_lockout) if settings.metrics else None
+    app.add_middleware(
+        RequestContextMiddleware,
+        journal=services.state.journal,
+        monitoring=monitoring,
+        find=replays.find if never_waits else None,
+    )
 
 
 def _control(services: Services) -> ASGIApp:
@@ -129,13 +145,14 @@ def _control(services: Services) -> ASGIApp:
     return create_control_app(services)
 
 
-def _monitoring(app: FastAPI, settings_: Settings, database: Database, lockout: Lockout) -> Recorder:
-    """Count and serve what happens; the library is imported only where that is wanted."""
+def _monitoring(app: FastAPI, services: Services, lockout: Lockout) -> Recorder:
+    """Count requests and serve the metrics; the library is imported only where they are wanted."""
     from cstar_mock.observability.metrics import Monitoring  # noqa: PLC0415
 
-    monitoring = Monitoring(team_label=settings_.metrics_team_label)
-    database.observe = monitoring.store
-    token = settings_.metrics_token or settings_.control_token
+    settings = services.settings
+    monitoring = Monitoring(team_label=settings.metrics_team_label)
+    services.database.observe = monitoring.store
+    token = settings.metrics_token or settings.control_token
     app.add_middleware(Prefixed, prefix="/metrics", other=Guard(monitoring.app, token, lockout))
     return monitoring
 

@@ -47,7 +47,7 @@ OF_ONE_REQUEST = {
     "traffic/batches.py Batches._queues",
     "traffic/batches.py _Queue.waiting",
     "traffic/cache.py Cache._entries",
-    "cli.py _ServeCommand.defaults",
+    "cli/options.py SettingsCommand.defaults",
     "control/problems.py ProblemDetails.errors",
     "control/requests.py _wanted_parameters",
     "datasets/answers.py _Builder.made",

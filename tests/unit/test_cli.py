@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from tests.conftest import ROOT, cli_runner
 
 from cstar_mock import VERSION, cli, create_app
+from cstar_mock.cli import serving, store
 from cstar_mock.serving.server import Announcement
 from cstar_mock.settings import ENV_PREFIX, Settings, SettingsError, load
 from cstar_mock.store.migrations import SCHEMA_REVISION
@@ -627,8 +628,8 @@ def test_an_interrupted_command_ends_with_130(database: str, monkeypatch: pytest
 
 def test_a_long_load_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     instants = iter([0.0, 1.9, 2.0, 3.9, 4.1])
-    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: next(instants)))
-    progress = cli._Progress()  # noqa: SLF001
+    monkeypatch.setattr(store, "time", SimpleNamespace(monotonic=lambda: next(instants)))
+    progress = store._Progress()  # noqa: SLF001
     for rows in (10, 2000):
         progress(rows)
     assert capsys.readouterr().err == "2,000 rows …\n"
@@ -637,7 +638,9 @@ def test_a_long_load_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_the_announcement_has_what_a_developer_needs_next() -> None:
     keys = {"sk_live": "sk_live_a", "sk_test": "sk_test_a", "pk_live": "pk_live_a", "pk_test": None}
     team = LoadedTeam("id-1", "acme", "Acme", "documented", keys, {}, created=True)
-    printed = "\n".join(cli.announcement_lines(Announcement("http://h:1", [team], SecretStr("t0ken"), control=True)))
+    printed = "\n".join(
+        serving.announcement_lines(Announcement("http://h:1", [team], SecretStr("t0ken"), control=True))
+    )
     assert "http://h:1/__admin, token t0ken" in printed
     assert "http://h:1/docs" in printed
     assert "team acme (documented): id-1" in printed
@@ -647,7 +650,7 @@ def test_the_announcement_has_what_a_developer_needs_next() -> None:
 
 
 def test_the_announcement_of_an_empty_server_says_how_to_fill_it() -> None:
-    printed = "\n".join(cli.announcement_lines(Announcement("http://h:1", [], None, control=True)))
+    printed = "\n".join(serving.announcement_lines(Announcement("http://h:1", [], None, control=True)))
     assert "--dataset documented" in printed
     assert "curl" not in printed
 

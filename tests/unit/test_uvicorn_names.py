@@ -11,6 +11,7 @@ import uvicorn
 from tests.conftest import ROOT
 from uvicorn.protocols.http import flow_control, httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from cstar_mock.serving import connection, graceful_server, replay_connection, uvicorn_server
 from cstar_mock.serving.connection import BoundedProtocol
@@ -70,11 +71,11 @@ NAMES: dict[type, frozenset[str]] = {
     uvicorn.Server: frozenset(
         {"capture_signals", "handle_exit", "lifespan", "run", "server_state", "shutdown", "startup"}
     ),
-    type(uvicorn.Server(uvicorn.Config("app")).server_state): frozenset({"default_headers", "tasks", "total_requests"}),
+    ServerState: frozenset({"default_headers", "tasks", "total_requests"}),
 }
 """The methods that we override or call, and the attributes that we read or set."""
 
-HELD_AS = {"cycle": RequestResponseCycle, "flow": flow_control.FlowControl, "server_state": next(reversed(NAMES))}
+HELD_AS = {"cycle": RequestResponseCycle, "flow": flow_control.FlowControl, "server_state": ServerState}
 """The attributes of a connection or a server that hold another object of uvicorn."""
 
 SOURCES: dict[type, list[tuple[Any, type]]] = {

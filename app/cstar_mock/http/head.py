@@ -35,6 +35,38 @@ def check_method(method: bytes) -> None:
         raise malformed("CONNECT is for proxies, and this is none")
 
 
+def check_size(target: bytes, headers: _Headers) -> None:
+    """Refuse a target or a head that is too long.
+
+    Raises:
+        ApiError: URI_TOO_LONG or HEADERS_TOO_LARGE.
+    """
+    if len(target) > bounds.LONGEST_TARGET:
+        raise ApiError(errors.URI_TOO_LONG)
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > bounds.LONGEST_HEAD:
+        raise ApiError(errors.HEADERS_TOO_LARGE)
+
+
+def check_count(headers: _Headers) -> None:
+    """Refuse too many headers.
+
+    Raises:
+        ApiError: HEADERS_TOO_LARGE.
+    """
+    if len(headers) > bounds.MOST_HEADERS:
+        raise ApiError(errors.HEADERS_TOO_LARGE)
+
+
+def longest_body(target: bytes) -> int:
+    """Return the most bytes that the body of a request may have."""
+    return bounds.LONGEST_CONTROL_BODY if is_for_control_api(target) else bounds.LONGEST_BODY
+
+
+def content_too_large(limit: int) -> ApiError:
+    """Return the 413 for a body that is too large."""
+    return ApiError(errors.CONTENT_TOO_LARGE, limit=limit)
+
+
 def origin_form(target: bytes, headers: _Headers) -> bytes:
     """Return path and query of a request target; the host of one in absolute form replaces the Host header.
 

@@ -1,14 +1,12 @@
-"""The HTTP/1.1 connection: uvicorn's, bounded, with our envelope where a request never reaches the application.
+"""The HTTP/1.1 connection: uvicorn's, with bounds, and with our envelope for requests that never reach the application.
 
-What is no HTTP, too large or too slow is refused here, after the answers that came before it on the connection. Each
-connection has one timer, which looks at its deadline now and then; a request sets the deadline and starts no timer.
+Requests that are invalid, too large or too slow are refused here, after the answers to earlier ones on the connection.
+One timer for each connection looks at its deadline; a request sets the deadline and starts no timer.
 """
 
 import asyncio
 import logging
 import select
-import socket
-import struct
 from enum import Enum, auto
 from typing import Any
 
@@ -19,18 +17,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from cstar_mock import bounds
 from cstar_mock.contract import errors, ids
 from cstar_mock.contract.errors import ApiError
-from cstar_mock.http import head, refusals
+from cstar_mock.http import head
 from cstar_mock.http.extensions import CONNECTION, DRAINING
+from cstar_mock.serving import connection_faults, refusals
 from cstar_mock.traffic.fault_rules import ConnectionFault
 
 DRAIN_SECONDS = 0.5
-"""How long a connection on which nothing comes is still kept when the server is on its way out."""
-
+"""How long an idle connection is kept when the server shuts down."""
 _log = logging.getLogger("cstar_mock.requests")
 
 
 class Reading(Enum):
-    """What the next byte of a connection belongs to."""
+    """The part of a request that the next byte of a connection belongs to."""
 
     NOTHING = auto()
     HEAD = auto()
@@ -40,18 +38,15 @@ class Reading(Enum):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection of a client, whose requests the application answers.
 
-    On the server's way out, a connection is not closed at once: a request may be on its way that the client would never
-    get an answer to. It is answered with `Connection: close`, and a connection on which none comes is closed soon.
+    When the server shuts down, a connection is kept for a moment: a request that is on its way is still answered, with
+    `Connection: close`.
 
     Attributes:
-        head_seconds: how long a client has to send a request's head: from opening the connection or, on one that was
-            used before, from the head's first byte.
-        stall_seconds: how long a body may bring nothing new, and an answer may not be taken by the client.
+        head_seconds: how long a head may take, from opening the connection or, later, from its first byte.
+        stall_seconds: how long a body may pause, and a client may leave an answer unread.
         body_seconds: how long a body may take before it has to come at `LEAST_BODY_RATE`.
-        half_close_seconds: how long after its request a client may close its side and still be answered; one that
-            does it later has given up.
-        linger_seconds: how long a client that was refused may go on sending, so that it reads why; closing at once
-            would reset the connection and could destroy the answer on its way.
+        half_close_seconds: how long after its request a client may close its side and still be answered.
+        linger_seconds: how long a refused client may go on sending. Closing at once could destroy the answer.
     """
 
     head_seconds = 10.0
@@ -99,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Tell the running request that its client is gone."""
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None:
@@ -248,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         self._body += len(body)
         if self._body > self._longest_body:
-            raise _content_too_large(self._longest_body)
+            raise head.content_too_large(self._longest_body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -289,7 +284,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Go on writing, as the client has read."""
+        """Go on writing."""
         self._unsent = 0
         super().resume_writing()
 
@@ -299,33 +294,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.disconnected:
             return
         cycle.disconnected = True  # uvicorn is not to answer in the application's place
-        if fault is ConnectionFault.CONNECTION_RESET_BY_PEER:
-            self._reset()
-            return
-        self.transport.write(refusals.broken(fault))
-        self.transport.close()
-
-    def _reset(self) -> None:
-        # Closing a socket that is not to linger sends RST instead of FIN.
-        connection: socket.socket = self.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        connection_faults.act(fault, self.transport)
 
     def _check_head(self) -> None:
-        # A smaller request has no part that is too long.
-        if self._arrived + self._packet > bounds.LONGEST_TARGET:
-            if len(self.url) > bounds.LONGEST_TARGET:
-                raise ApiError(errors.URI_TOO_LONG)
-            if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > bounds.LONGEST_HEAD:
-                raise ApiError(errors.HEADERS_TOO_LARGE)
-        if len(self.headers) > bounds.MOST_HEADERS:
-            raise ApiError(errors.HEADERS_TOO_LARGE)
+        if self._arrived + self._packet > bounds.LONGEST_TARGET:  # a smaller request has no part that is too long
+            head.check_size(self.url, self.headers)
+        head.check_count(self.headers)
         self.url = head.origin_form(self.url, self.headers)
         length = head.check(self.parser.get_http_version(), self.headers)
-        for_control = head.is_for_control_api(self.url)
-        self._longest_body = bounds.LONGEST_CONTROL_BODY if for_control else bounds.LONGEST_BODY
+        self._longest_body = head.longest_body(self.url)
         if length is not None and length > self._longest_body:
-            raise _content_too_large(self._longest_body)
+            raise head.content_too_large(self._longest_body)
 
     def _check_the_incomplete(self) -> None:
         if self._reading is Reading.BODY:
@@ -336,7 +315,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = min(now + self.stall_seconds, slowest)
             # Lengths of chunks, and trailers, are no body, but can be as endless.
             if self._arrived > 2 * self._longest_body:
-                self._refuse(_content_too_large(self._longest_body))
+                self._refuse(head.content_too_large(self._longest_body))
         elif len(self.url) > bounds.LONGEST_TARGET:
             self._refuse(ApiError(errors.URI_TOO_LONG))
         elif self._arrived - self._of_others > bounds.LONGEST_HEAD:
@@ -364,8 +343,8 @@ class BoundedProtocol(HttpToolsProtocol):
         error = self._refusal
         if error is None or self.transport.is_closing():
             return
-        request_id = ids.request_id()
-        self.transport.write(refusals.refusal(error, request_id, with_body=self.parser.get_method() != b"HEAD"))
+        request_id, is_head = ids.request_id(), self.parser.get_method() == b"HEAD"
+        self.transport.write(refusals.refusal(error, request_id, with_body=not is_head))
         _log.info("refused with %d: %s", error.kind.status, error.message, extra={"request_id": request_id})
         self._linger()
 
@@ -392,7 +371,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """See what has become of the deadline, and whether the client takes its answers."""
         unsent = self.transport.get_write_buffer_size()
         if unsent and unsent == self._unsent:
-            self._reset()
+            connection_faults.reset(self.transport)
             return
         self._unsent = unsent
         now = self.loop.time()
@@ -419,7 +398,3 @@ class BoundedProtocol(HttpToolsProtocol):
             self._body_since = None
         else:
             self._refuse(ApiError(errors.REQUEST_TIMEOUT))
-
-
-def _content_too_large(limit: int) -> ApiError:
-    return ApiError(errors.CONTENT_TOO_LARGE, limit=limit)
