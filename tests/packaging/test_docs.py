@@ -1,5 +1,6 @@
 """The documents agree with the code: what they list is complete, what they show is what happens."""
 
+import ast
 import json
 import os
 import re
@@ -31,6 +32,9 @@ CONTROL, TESTING = ROOT / "docs/control.md", ROOT / "docs/testing.md"
 KINDS = ("members", "customers", "tickets", "csat-responses")
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = ("documented", "empty", "edge", "busy")
+
+
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def rows(page: Path) -> list[tuple[str, ...]]:
@@ -141,6 +145,24 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_tour_names_what_is_in_the_files_that_it_links_to() -> None:
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./(app/[\w/]+\.py)\)", (ROOT / "docs/tour.md").read_text())
+    assert len(links) > 30
+    for name, file in links:
+        assert name in names_in(ROOT / file), f"{file} has no {name}"
+
+
+def names_in(file: Path) -> set[str]:
+    """Return the functions, classes, methods and constants of a module, methods as `Class.method`."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, FUNCTIONS)}
+        if isinstance(node, ast.ClassDef | FUNCTIONS):
+            names.add(node.name)
+    return names
 
 
 def test_the_curl_in_the_readme_answers_what_is_shown(api: Api) -> None:
