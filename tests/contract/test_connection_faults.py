@@ -57,8 +57,9 @@ const byHttp = () => new Promise((resolve) => {
 
 
 @pytest.fixture(scope="module", name="faulty")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("faulty"), "--no-rate-limits") as server:
+def _server(tmp_path_factory: pytest.TempPathFactory, coverage_of_processes: str | None) -> Iterator[Server]:
+    coverage = coverage_of_processes or ""  # without it, the variable does nothing
+    with running(tmp_path_factory.mktemp("faulty"), "--no-rate-limits", COVERAGE_PROCESS_CONFIG=coverage) as server:
         yield server
         assert server.stop() == 0
         assert "Traceback" not in server.log.read_text()

@@ -32,7 +32,7 @@ def _newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-@pytest.mark.usefixtures("newer")
+@pytest.mark.usefixtures("newer", "traced")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_serves_with_one_warning(workers: int, tmp_path: Path, valkey: str) -> None:
     shared = ("--database", f"sqlite:///{tmp_path / 'shared.db'}", "--dataset", "documented", "--state", valkey)

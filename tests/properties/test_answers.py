@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.examples import examples
@@ -13,7 +12,6 @@ from tests.properties.worlds import NOW
 
 from cstar_mock.datasets.answers import build, possible_sums
 from cstar_mock.datasets.format import Answers
-from cstar_mock.datasets.problems import DatasetError
 from cstar_mock.store import migrations
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import Scope
@@ -98,44 +96,3 @@ def test_possible_sums_are_those_whose_mean_is_rounded_to_the_average(average: D
         if oracle._mean([Decimal(total)] + [Decimal()] * (responses - 1)) == float(average)  # noqa: SLF001
     ]
     assert list(possible_sums(average, responses)) == sums
-
-
-@pytest.mark.parametrize(
-    ("answers", "where", "rule"),
-    [
-        ({"overview": {"customers": {"total": 5, "active": 6}}}, "overview.customers.active", "more than the 5"),
-        ({"overview": {"customers": {"total": 5, "new": 6}}}, "overview.customers.new", "more than the 5"),
-        (
-            {"overview": {"tickets": {"total": 3}, "customers": {"active": 4}}},
-            "overview.customers.active",
-            "each active one created at least one",
-        ),
-        (
-            {"overview": {"tickets": {"total": 3}, "customers": {"active": 0}}},
-            "overview.customers.active",
-            "at least 1",
-        ),
-        (
-            {"overview": {"tickets": {"open": 1}, "customers": {"total": 0}}},
-            "overview.customers.total",
-            "at least one customer",
-        ),
-        (
-            {"overview": {"csat": {"average": 4.2, "totalResponses": 1}}},
-            "overview.csat.average",
-            "can't have a mean",
-        ),
-        ({"overview": {"csat": {"average": 4.2, "totalResponses": 0}}}, "overview.csat.average", "no response"),
-        (
-            {"overview": {"csat": {"average": None, "totalResponses": 3}}},
-            "overview.csat.average",
-            "3 responses have a mean",
-        ),
-        ({"agents": [{"userId": "usr_a", "name": "A"}] * 2}, "agents[1].userId", "twice"),
-    ],
-)
-def test_contradictions_are_named(answers: dict[str, Any], where: str, rule: str) -> None:
-    with pytest.raises(DatasetError) as refused:
-        build(Answers.model_validate(answers), NOW)
-    assert str(refused.value).startswith(where)
-    assert rule in str(refused.value)

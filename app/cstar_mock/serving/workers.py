@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.connection import Connection, wait
@@ -139,8 +140,9 @@ def _work(settings: Settings, listener: socket.socket, metrics_folder: str, pong
 
 
 def _answer_pings(pongs: Connection) -> None:
-    while True:
-        pongs.send_bytes(pongs.recv_bytes())
+    with suppress(EOFError, OSError):  # the supervisor has closed its end
+        while True:
+            pongs.send_bytes(pongs.recv_bytes())
 
 
 def _wait_until_ready(url: str, ready: Callable[[], None]) -> None:
