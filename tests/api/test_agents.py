@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from tests.conftest import Api, MakeApi
 
 
+@pytest.mark.states("path.agents", "agents.object")
 def test_the_documented_body_is_answered_key_by_key_and_in_the_same_order(api: Api) -> None:
     response = api.get("agents")
     assert response.status_code == 200
@@ -25,11 +27,13 @@ def test_the_documented_body_is_answered_key_by_key_and_in_the_same_order(api: A
     )
 
 
+@pytest.mark.states("agents.order")
 def test_agents_are_ordered_by_resolved_then_name_then_id(make_api: MakeApi) -> None:
     agents = make_api("edge").data("agents")
     assert [agent["userId"] for agent in agents] == ["usr_tie_a", "usr_tie_b", "usr_idle", "usr_leaving"]
 
 
+@pytest.mark.states("mean.empty", "agents.all-members")
 def test_an_agent_without_tickets_has_means_over_nothing(make_api: MakeApi) -> None:
     idle = make_api("edge").data("agents")[2]
     assert idle == {
@@ -47,6 +51,7 @@ def test_a_mean_over_nothing_is_zero_if_a_setting_says_so(make_api: MakeApi) -> 
     assert (idle["avgResponseTime"], idle["csatAverage"]) == (0, 0)
 
 
+@pytest.mark.states("agents.no-period")
 def test_any_query_is_ignored(api: Api) -> None:
     assert api.data("agents?period=fortnight") == api.data("agents")
 

@@ -44,6 +44,7 @@ UNAUTHENTICATED = documented(
 )
 
 
+@pytest.mark.states("errors.authentication_required", "error.envelope", "auth.www-authenticate")
 def test_the_documented_401(api: Api) -> None:
     response = api.get("overview", None)
     assert_envelope(response, 401, "authentication_required")
@@ -52,6 +53,7 @@ def test_the_documented_401(api: Api) -> None:
     assert not [name for name in response.headers if name.startswith("x-ratelimit")]
 
 
+@pytest.mark.states("errors.secret_key_required", "key.secret-only")
 def test_the_documented_403(api: Api) -> None:
     response = api.get("overview", "pk_live")
     assert_envelope(response, 403, "insufficient_permissions")
@@ -64,6 +66,7 @@ def test_the_documented_403(api: Api) -> None:
     )
 
 
+@pytest.mark.states("errors.rate_limit_exceeded", "limit.retry-after")
 def test_the_documented_429(make_api: MakeApi) -> None:
     api = make_api("documented", secret_rate_limit=1, rate_limit_window=60)
     api.get("overview")
@@ -78,6 +81,7 @@ def test_the_documented_429(make_api: MakeApi) -> None:
     )
 
 
+@pytest.mark.states("auth.one-401")
 @pytest.mark.parametrize(
     "header",
     [
@@ -105,18 +109,21 @@ def test_every_bad_key_gets_the_same_401(api: Api, header: str) -> None:
     assert as_documented(response.json()) == UNAUTHENTICATED
 
 
+@pytest.mark.states("auth.scheme-case")
 def test_the_scheme_is_case_insensitive(api: Api) -> None:
     for scheme in ("bearer", "BEARER", "bEaReR"):
         response = api.get("/api/v1/auth/whoami", None, Authorization=f"{scheme} sk_live_your_key")
         assert response.status_code == 200
 
 
+@pytest.mark.states("auth.two-headers")
 def test_two_authorization_headers_are_refused(api: Api) -> None:
     headers = [("Authorization", "Bearer sk_live_your_key")] * 2
     response = api.client.get("/api/v1/auth/whoami", headers=headers)
     assert_envelope(response, 401, "authentication_required")
 
 
+@pytest.mark.states("auth.hint")
 def test_a_401_hints_at_what_is_wrong_in_a_header(api: Api) -> None:
     def hint(key: str | None) -> str:
         return api.get("/api/v1/auth/whoami", key).headers["X-Cstar-Mock-Hint"]
@@ -132,6 +139,7 @@ def test_the_hint_can_be_turned_off(make_api: MakeApi) -> None:
     assert "X-Cstar-Mock-Hint" not in response.headers
 
 
+@pytest.mark.states("errors.team_access_denied", "error.team.hidden")
 def test_a_team_of_others_and_an_unknown_team_answer_the_same(make_api: MakeApi) -> None:
     api = make_api("documented", "empty")
     answers = []
@@ -143,6 +151,7 @@ def test_a_team_of_others_and_an_unknown_team_answer_the_same(make_api: MakeApi)
     assert len(set(answers)) == 1
 
 
+@pytest.mark.states("errors.resource_missing", "path.unknown")
 @pytest.mark.parametrize(
     "path", ["/api", "/api/", "/api/v2", "/api/v1/teams", "/api/v1/auth/whoami/", "/nothing", "/api/%00", "/api/%zz"]
 )
@@ -153,6 +162,7 @@ def test_an_unknown_route_is_a_404_for_everyone(api: Api, path: str) -> None:
         assert "X-RateLimit-Limit" not in response.headers
 
 
+@pytest.mark.states("errors.method_not_allowed", "method.other")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW"])
 def test_another_method_is_a_405_that_lists_the_allowed_ones(api: Api, method: str) -> None:
     response = api.client.request(method, "/api/v1/auth/whoami")
@@ -163,6 +173,7 @@ def test_another_method_is_a_405_that_lists_the_allowed_ones(api: Api, method: s
         assert error["message"] == f"Method {method} is not allowed for this route. Allowed methods: GET"
 
 
+@pytest.mark.states("errors.internal_error", "error.internals")
 def test_a_crash_is_a_500_that_leaks_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("the secret of the database")
@@ -176,6 +187,7 @@ def test_a_crash_is_a_500_that_leaks_nothing(api: Api, monkeypatch: pytest.Monke
     assert response.headers["X-RateLimit-Remaining"] == "999"
 
 
+@pytest.mark.states("errors.service_unavailable")
 def test_a_store_that_is_out_of_reach_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("the host db.internal is down"))
@@ -188,6 +200,15 @@ def test_a_store_that_is_out_of_reach_is_a_503(api: Api, monkeypatch: pytest.Mon
     assert "internal" not in response.text
 
 
+@pytest.mark.states(
+    "order.route-first",
+    "order.key-before-team",
+    "order.team-before-key-type",
+    "order.parameters-last",
+    "limit.counts.403",
+    "limit.counts.400",
+    "limit.counts.404",
+)
 def test_checks_are_made_in_the_documented_order(make_api: MakeApi) -> None:
     """Route, key, rate limit, team, key type, parameters: each error hides those after it."""
     api = make_api("documented", "empty", publishable_rate_limit=3, secret_rate_limit=2)

@@ -1,5 +1,6 @@
 """Which keys are valid, and when."""
 
+import pytest
 from tests.conftest import Api, assert_envelope
 
 from cstar_mock.store.models import Base
@@ -28,6 +29,7 @@ def test_a_revoked_key_is_refused(api: Api) -> None:
     assert_envelope(api.get(WHOAMI, key), 401, "authentication_required")
 
 
+@pytest.mark.states("key.expiry")
 def test_a_key_expires_at_its_instant_by_the_teams_clock(api: Api) -> None:
     """The documented team's clock stands still at 14:30:00."""
     ended = api.database.write_now(keys.create, "acme", "sk_live", expires="2025-12-10T14:30:00Z")

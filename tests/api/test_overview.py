@@ -30,6 +30,15 @@ DOCUMENTED = {
 }
 
 
+@pytest.mark.states(
+    "path.overview",
+    "success.envelope",
+    "success.meta",
+    "success.content-type",
+    "overview.object",
+    "count.integer",
+    "auth.bearer",
+)
 def test_the_documented_body_is_answered_key_by_key_and_in_the_same_order(api: Api) -> None:
     response = api.get("overview?period=week")
     assert response.status_code == 200
@@ -37,10 +46,12 @@ def test_the_documented_body_is_answered_key_by_key_and_in_the_same_order(api: A
     assert json.dumps(response.json()) == json.dumps(DOCUMENTED)
 
 
+@pytest.mark.states("period.default")
 def test_week_is_the_default(api: Api) -> None:
     assert api.get("overview").json() == DOCUMENTED
 
 
+@pytest.mark.states("key.environments")
 def test_live_and_test_are_two_sets_of_data(api: Api) -> None:
     assert api.data("overview", "sk_test") == {
         "object": "analytics_overview",
@@ -51,11 +62,13 @@ def test_live_and_test_are_two_sets_of_data(api: Api) -> None:
     }
 
 
+@pytest.mark.states("period.echo", "period.values")
 @pytest.mark.parametrize("period", ["day", "week", "month", "quarter", "year"])
 def test_the_period_is_echoed(api: Api, period: str) -> None:
     assert api.data(f"overview?period={period}")["period"] == period
 
 
+@pytest.mark.states("figure.open.now")
 def test_open_and_total_customers_do_not_depend_on_the_period(api: Api) -> None:
     day, year = api.data("overview?period=day"), api.data("overview?period=year")
     assert day["tickets"]["open"] == year["tickets"]["open"] == 23
@@ -63,6 +76,7 @@ def test_open_and_total_customers_do_not_depend_on_the_period(api: Api) -> None:
     assert day["tickets"]["total"] < year["tickets"]["total"]
 
 
+@pytest.mark.states("period.bad", "errors.parameter_invalid", "error.param")
 @pytest.mark.parametrize(
     ("query", "value"),
     [
@@ -86,11 +100,13 @@ def test_a_period_that_is_not_allowed_is_named_with_those_that_are(api: Api, que
     assert error["doc_url"] == "https://www.cstar.help/developers/errors#parameter_invalid"
 
 
+@pytest.mark.states("parameter.unknown")
 @pytest.mark.parametrize("query", ["unknown=1", "Period=x", "&&", "=", "period=week&x=%zz", "x[]=1"])
 def test_unknown_parameters_are_ignored(api: Api, query: str) -> None:
     assert api.get(f"overview?{query}").json() == DOCUMENTED
 
 
+@pytest.mark.states("mean.empty")
 def test_an_empty_team_answers_zeros_and_null(make_api: MakeApi) -> None:
     api = make_api("empty")
     assert api.data("overview") == {
@@ -107,6 +123,7 @@ def test_a_mean_over_nothing_is_zero_if_a_setting_says_so(make_api: MakeApi) -> 
     assert api.data("overview")["csat"] == {"average": 0, "totalResponses": 0}
 
 
+@pytest.mark.states("figure.closed", "figure.open.statuses")
 def test_the_edge_data_set_answers_what_its_last_lines_say(make_api: MakeApi) -> None:
     overview = make_api("edge").data("overview")
     assert overview["tickets"] == {"total": 7, "open": 6, "resolved": 3}

@@ -59,6 +59,7 @@ def test_the_root_leads_to_the_docs(api: Api) -> None:
     assert api.get("/", None).url.path == "/docs"
 
 
+@pytest.mark.states("cors.origin")
 def test_a_preflight_is_answered_for_any_origin(api: Api) -> None:
     response = api.client.options(
         "/api/v1/auth/whoami",
@@ -75,6 +76,7 @@ def test_a_preflight_is_answered_for_any_origin(api: Api) -> None:
     assert response.headers["Access-Control-Allow-Headers"] == "authorization,x-custom"
 
 
+@pytest.mark.states("cors.exposed")
 @pytest.mark.parametrize("key", ["sk_live", None])
 def test_a_browser_may_read_every_answer_and_its_headers(api: Api, key: str | None) -> None:
     response = api.get("/api/v1/auth/whoami", key, Origin="https://app.example")
@@ -99,5 +101,6 @@ def test_pages_and_health_answer_head_as_get(api: Api, path: str) -> None:
     assert head.headers[name] == got.headers[name]
 
 
+@pytest.mark.states("method.head")
 def test_the_api_does_not_answer_head(api: Api) -> None:
     assert api.client.head("/api/v1/auth/whoami").status_code == 405

@@ -42,6 +42,7 @@ def test_one_request_more_than_the_limit_is_refused(api: Api, second: list[float
     assert error["message"] == "Rate limit exceeded. Try again in 2600 seconds"
 
 
+@pytest.mark.states("limit.headers.reset")
 def test_the_reset_lies_as_many_seconds_ahead_as_retry_after_says(make_api: MakeApi) -> None:
     api = make_api("documented", secret_rate_limit=1)
     api.get(WHOAMI)
@@ -64,6 +65,7 @@ def test_who_sleeps_as_told_finds_a_new_window(api: Api, second: list[float]) ->
     assert limits(api.get(WHOAMI, "pk_live"))["Remaining"] == 99
 
 
+@pytest.mark.states("limit.fixed")
 @pytest.mark.one_engine(OWN_CLOCK)
 def test_a_window_begins_with_its_first_request_and_does_not_move(api: Api, second: list[float]) -> None:
     first = limits(api.get(WHOAMI))
@@ -73,12 +75,14 @@ def test_a_window_begins_with_its_first_request_and_does_not_move(api: Api, seco
     assert limits(api.get(WHOAMI)) == {"Limit": 1000, "Remaining": 999, "Reset": 1_800_009_600, "Window": 3600}
 
 
+@pytest.mark.states("limit.per-key")
 def test_each_key_has_its_own_count(api: Api) -> None:
     api.get(WHOAMI, "sk_live")
     assert limits(api.get(WHOAMI, "sk_test"))["Remaining"] == 999
     assert limits(api.get("overview", "sk_live"))["Remaining"] == 998
 
 
+@pytest.mark.states("limit.headers", "limit.window")
 def test_every_answer_after_authentication_carries_the_headers(api: Api) -> None:
     for path, key, status in (
         ("overview", "sk_live", 200),
@@ -125,6 +129,7 @@ def test_health_and_documents_are_never_limited(make_api: MakeApi) -> None:
         assert [api.get(path).status_code for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.states("limit.clock")
 @pytest.mark.one_engine(OWN_CLOCK)
 def test_windows_follow_the_advances_of_the_teams_clock_and_nothing_else(api: Api, second: list[float]) -> None:
     def move(**columns: int) -> None:

@@ -4,6 +4,7 @@ import pytest
 from tests.conftest import Api, assert_envelope
 
 
+@pytest.mark.states("path.whoami", "whoami.object", "whoami.values", "whoami.any-key", "path.team-id.uuid")
 @pytest.mark.parametrize(
     ("key", "key_type", "environment"),
     [

@@ -151,6 +151,7 @@ def padded(size: int) -> bytes:
     return start + b"x" * (size - counted) + b"\r\n\r\n"
 
 
+@pytest.mark.states("bound.head", "errors.headers_too_large")
 def test_a_head_may_have_the_allowed_size_and_not_a_byte_more(port: int) -> None:
     ((status, _, _),) = answers(port, padded(LONGEST_HEAD))
     assert status == 200
@@ -166,6 +167,7 @@ def test_a_head_may_have_a_hundred_headers(port: int) -> None:
     assert_refused(refused, 431, "headers_too_large")
 
 
+@pytest.mark.states("bound.target", "errors.uri_too_long")
 def test_a_target_may_have_the_allowed_size_and_not_a_byte_more(port: int) -> None:
     path = b"/api/v1/auth/whoami?"
     longest = close(GOOD.replace(path[:-1], path + b"q" * (LONGEST_TARGET - len(path))))
@@ -183,6 +185,7 @@ def test_a_head_without_an_end_is_refused_before_its_end(port: int, endless: byt
     assert refused[0] == status
 
 
+@pytest.mark.states("bound.body", "errors.content_too_large")
 @pytest.mark.parametrize("path", [b"/api/v1/auth/whoami", b"/nothing", b"//__admin/teams"])
 def test_a_body_that_is_announced_too_large_is_refused_at_once(port: int, path: bytes) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -236,6 +239,7 @@ def test_a_head_that_does_not_come_to_its_end_is_a_408(port: int, start: bytes) 
     assert_refused(refused, 408, "request_timeout")
 
 
+@pytest.mark.states("bound.time", "errors.request_timeout")
 def test_a_head_that_trickles_in_is_a_408(port: int) -> None:
     """Each byte is progress; the whole head has to come in time."""
     with connect(port) as connection:

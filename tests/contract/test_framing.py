@@ -136,6 +136,7 @@ def test_the_answer_to_a_head_that_is_refused_has_no_body(port: int) -> None:
     assert received.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.states("bound.malformed", "errors.request_malformed")
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [

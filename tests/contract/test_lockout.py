@@ -51,6 +51,7 @@ def elsewhere(api: Api) -> TestClient:
     return api.another_client(client=("192.0.2.7", 1), raise_server_exceptions=False)
 
 
+@pytest.mark.states("bound.lock-out")
 def test_beyond_the_limit_no_key_is_tested_not_even_a_right_one(api: Api) -> None:
     guess(api)
     for key in ("sk_live_wrong", "sk_live", "nonsense"):

@@ -31,6 +31,7 @@ def get(path: bytes, *headers: bytes) -> bytes:
     return b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + b"".join(headers) + b"\r\n"
 
 
+@pytest.mark.states("error.everywhere")
 @pytest.mark.parametrize(
     ("request_", "statuses"),
     [

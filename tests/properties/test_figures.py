@@ -67,6 +67,17 @@ def _compare(connection: Connection, drawn: tuple[World, ...], period: Period, n
     raise _RolledBack
 
 
+@pytest.mark.states(
+    "figures.*",
+    "period.lengths",
+    "period.rolling",
+    "figure.reopened",
+    "figure.future",
+    "mean.rounding",
+    "agents.responses",
+    "agents.response-time.unit",
+    "agents.all-members",
+)
 @settings(max_examples=examples(1000), deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(drawn=four_worlds, period=periods, now=clocks)
 def test_figures_equal_the_oracle_on_sqlite(

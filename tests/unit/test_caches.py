@@ -18,6 +18,7 @@ BOUNDED = {
     "store/database.py Database._connections": "the connections of the pool, weakly",
     "store/database.py Database._threads": "two purposes",
     "store/database.py Prepared._texts": "one entry for each of two engines",
+    "fidelity/statements.py statements": "the statements",
     "traffic/lockout.py _network": "1,024 addresses of 64 characters",
     "traffic/lockout.py Lockout._accepted": "MOST_LOCKOUT_ADDRESSES",
     "traffic/lockout.py Lockout._locks": "requests in flight, weakly",

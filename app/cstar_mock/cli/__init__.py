@@ -11,7 +11,7 @@ import sys
 import click
 
 from cstar_mock import VERSION
-from cstar_mock.cli import documents, serving, store
+from cstar_mock.cli import documents, serving, statements, store
 from cstar_mock.cli.options import ENV_PREFIX, Group
 from cstar_mock.contract.redaction import printable, shortened
 
@@ -82,5 +82,6 @@ for _command in (
     store.db,
     documents.openapi,
     documents.schema,
+    statements.statements,
 ):
     cli.add_command(_command)

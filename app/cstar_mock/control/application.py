@@ -12,7 +12,7 @@ from starlette.routing import Match
 from cstar_mock import VERSION
 from cstar_mock.contract import clock
 from cstar_mock.control import clock as clock_routes
-from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, teams
+from cstar_mock.control import explain, faults, keys, problems, rate_limits, requests, rows, statements, teams
 from cstar_mock.control.bodies import ControlRoute
 from cstar_mock.control.dependencies import Answer
 from cstar_mock.control.problems import ProblemDetails, described
@@ -37,6 +37,7 @@ TAGS = {
     "Requests": "The journal: what was asked, and how it was answered.",
     "Explain": "How each figure of an answer comes about.",
     "Keys": "A team's API keys.",
+    "Statements": "What the server claims about cStar's API.",
 }
 
 
@@ -84,6 +85,7 @@ async def docs(request: Request) -> HTMLResponse:
 _ROUTERS = (
     router,
     teams.router,
+    statements.router,
     rows.router,
     clock_routes.router,
     faults.router,
