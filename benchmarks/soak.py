@@ -1,27 +1,33 @@
 """Whether the server stays within its bounds: the journal and the memory after a million requests.
 
     python benchmarks/soak.py [--requests 1000000] [--teams 200] [--connections 16] [--ceiling-mb 64] [--minutes 20]
+                              [--sandbox]
 
 One worker, an in-memory store, everything on: limits, journal, each team with a clock of its own, every fifth with a
 fault rule that fails now and then. The requests go to all teams in turns, over keep-alive connections, and carry the
 headers that a client sends. Memory is the server's resident set; it is allowed to grow until every journal is full,
 and from then on by the ceiling at most. With `--minutes`, the same at half load for so long: after each batch of
 requests, rows are written to some teams, and the server rests for as long as the batch took; in the last quarter of the
-time, memory may be 3 % above the second quarter at most. Exits with 1 if a bound does not hold.
+time, memory may be 3 % above the second quarter at most. With `--sandbox`, two workers on PostgreSQL and Valkey; memory
+is that of the supervisor and both workers. Exits with 1 if a bound does not hold.
 """
 
 import argparse
 import asyncio
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
+from typing import Any
 
-from _common import cstar_mock, send_all, table, write
+from _common import cstar_mock, family, send_all, table, write
+from _engines import postgresql, valkey
 
 from cstar_mock.bounds import MOST_JOURNAL_ENTRIES
 from cstar_mock.testing import Team
@@ -48,9 +54,25 @@ class Sample:
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident set of a process in megabytes."""
+    """Return the resident sets of a process and its children in megabytes."""
+    return sum(_resident_mb(one) for one in family(pid))
+
+
+def _resident_mb(pid: int) -> float:
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def sandbox(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
+    """Run two workers on PostgreSQL and Valkey, and yield the ready file's content."""
+    (folder / "rows").mkdir(mode=0o700)
+    with postgresql(folder / "rows") as database, valkey() as state:
+        upgrade = [sys.executable, "-m", "cstar_mock", "db", "upgrade", "--database", database.url]
+        subprocess.run(upgrade, check=True, stdout=subprocess.DEVNULL)
+        shared = ("--database", database.url, "--state", state.url, "--workers", "2")
+        with cstar_mock(folder, *options, *shared) as ready:
+            yield ready
 
 
 def make_teams(server: Server, count: int) -> list[Team]:
@@ -152,6 +174,7 @@ def main() -> None:
     parser.add_argument("--ceiling-mb", type=float, default=64)
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--sandbox", action="store_true")
     arguments = parser.parse_args()
     options = [
         *("--log-level", "error", "--dataset", "empty", "--journal-size", str(JOURNAL_SIZE)),
@@ -160,8 +183,8 @@ def main() -> None:
     ]
     statuses: dict[int, int] = {}
     with (
-        tempfile.TemporaryDirectory() as folder,
-        cstar_mock(Path(folder), *options) as ready,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        (sandbox if arguments.sandbox else cstar_mock)(Path(folder), *options) as ready,
         connected(ready["url"]) as server,
     ):
         teams = make_teams(server, arguments.teams)
