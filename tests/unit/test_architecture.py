@@ -109,7 +109,7 @@ def test_the_imports_are_seen(imports: Imports) -> None:
     def targets(module: str) -> set[str]:
         return {one.target for one in imports[module]}
 
-    assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.analytics.service")
+    assert {"sqlalchemy", f"{PACKAGE}.store.models"} <= targets(f"{PACKAGE}.analytics.queries")
     assert {"fastapi", f"{PACKAGE}.api.answers"} <= targets(f"{PACKAGE}.api.analytics")
     assert {f"{PACKAGE}.serving.server", f"{PACKAGE}.store.database"} <= targets(f"{PACKAGE}.cli.serving") | targets(
         f"{PACKAGE}.cli.store"
