@@ -17,6 +17,7 @@ from cstar_mock.datasets.generate import generate
 from cstar_mock.store import migrations, rollups, rows
 from cstar_mock.store.database import Database
 from cstar_mock.store.models import CsatResponse, Customer, Member, NewestTicket, Rollup, Scope, Team, Ticket
+from cstar_mock.store.rollup_queries import MEMBERS
 
 LIVE = Scope("rolled-up", "live")
 
@@ -124,7 +125,7 @@ def test_what_was_written_behind_their_back_is_found_and_mended(database: Databa
         ]
         rollups.rebuild(connection, LIVE)
         assert rollups.differences(connection) == []
-        kept = connection.execute(rollups._MEMBERS.select()).one()  # noqa: SLF001
+        kept = connection.execute(MEMBERS.select()).one()
         assert (kept.member_id, kept.answered, kept.waited_seconds) == ("usr_1", 1, 2**40 // 10**6)
         raise _RolledBack
 

@@ -22,7 +22,7 @@ from cstar_mock.store.models import (
     Ticket,
     in_scope,
 )
-from cstar_mock.store.rollups import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
+from cstar_mock.store.rollup_queries import COUNTED, EVENTS, FINEST, STEP, WIDTHS, bits
 
 # Asked for each member, so that an index that leads with the assignee serves the query: one index less to write.
 _ANSWERING = aliased(Member)

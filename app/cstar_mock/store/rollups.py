@@ -1,10 +1,9 @@
 """Roll-ups: what the rows add up to, kept as they change, so that an answer costs the same however many there are.
 
-Time is cut into buckets of four widths. A width is a number of bits: an instant, shifted right by so many, is the
-number of its bucket. A bucket is 32 of the next finer width, and the finest is 134 seconds long. So what happened up to
-an instant is the sum of a few buckets of each width, and of the rows in the one fine bucket that the instant lies in:
-exact to the microsecond, and never more than some hundred entries to read. Wider buckets would be fewer to write in a
-load, but would leave more rows to count: of five million tickets in three months it is 100 at a busy hour.
+`rollup_queries` describes the buckets. What happened up to an instant is the sum of a few buckets of each width, and of
+the rows in the one fine bucket that contains the instant: exact to the microsecond, and never more than some hundred
+entries to read. Wider buckets would be fewer to write in a load, but would leave more rows to count: of five million
+tickets in three months it is 100 at a busy hour.
 
 `rows` hands every change that it makes to `Changes`, and nobody else writes to tables that are rolled up. What was
 written behind its back is found by `differences`, and mended by `rebuild`.
@@ -12,26 +11,18 @@ written behind its back is found by `differences`, and mended by `rebuild`.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
     Connection,
-    FromClause,
-    Integer,
-    Select,
     Table,
     and_,
     bindparam,
-    case,
     delete,
     except_,
     func,
     insert,
-    literal_column,
-    or_,
     select,
     union_all,
 )
@@ -40,38 +31,34 @@ from cstar_mock.contract.clock import SECOND
 from cstar_mock.contract.vocabulary import Environment, TicketStatus
 from cstar_mock.store import bulk_insert
 from cstar_mock.store.models import (
-    ENVIRONMENT,
-    TEAM_ID,
-    CsatResponse,
     Customer,
-    MemberTotals,
     NewestTicket,
-    Rollup,
     Scope,
     Team,
     Ticket,
     in_scope,
 )
-
-STEP = 5
-"""By how many bits each width is more than the next finer one."""
-
-WIDTHS = (27, 32, 37, 42)
-"""Bits of an instant that a bucket leaves out: 134 seconds, 72 minutes, 38 hours, 51 days."""
-
-FINEST = WIDTHS[0]
+from cstar_mock.store.rollup_queries import (
+    COUNTED,
+    EXPECTED,
+    FINEST,
+    MEMBERS,
+    NEWEST,
+    NEWEST_TICKETS,
+    ROLLUPS,
+    TABLES,
+    TOTALS,
+    WIDTHS,
+    Totals,
+    bits,
+    not_all_zero,
+)
 
 _CLOSED = TicketStatus.CLOSED.value
 
-COUNTED = ("tickets", "dropped", "resolved", "customers", "newest_tickets", "responses", "score_sum")
-"""What a bucket counts."""
-
-TOTALS = ("resolved", "answered", "waited_seconds", "waited_microseconds", "responses", "score_sum")
-"""What a member's totals are."""
-
 Row: TypeAlias = Mapping[str, Any]
 Counts: TypeAlias = dict[Any, list[int]]
-"""Numbers in the order of `COUNTED` or `TOTALS`, by the bucket or the member."""
+"""Numbers in the order of `COUNTED`, by the bucket."""
 
 
 class Changes:
@@ -80,7 +67,7 @@ class Changes:
     def __init__(self, scope: Scope) -> None:
         self._whose = asdict(scope)
         self._finest: Counts = defaultdict(lambda: [0] * len(COUNTED))
-        self._totals: Counts = defaultdict(lambda: [0] * len(TOTALS))
+        self._totals: dict[str, Totals] = defaultdict(Totals)
 
     def count(
         self,
@@ -133,7 +120,7 @@ class Changes:
         """Do what `follow` does, for all customers at once: after a large load, much the cheaper way."""
         self._count_newest(connection, -1)
         connection.execute(delete(NEWEST).where(in_scope(NEWEST.c)), self._whose)
-        connection.execute(insert(NEWEST).from_select(list(NEWEST.columns.keys()), _NEWEST_TICKETS), self._whose)
+        connection.execute(insert(NEWEST).from_select(list(NEWEST.columns.keys()), NEWEST_TICKETS), self._whose)
         self._count_newest(connection, 1)
 
     def write(self, connection: Connection) -> None:
@@ -146,13 +133,13 @@ class Changes:
                 for bucket, counts in sorted(buckets.items())
                 if any(counts)
             ]
-            bulk_insert.insert(connection, _ROLLUPS, entries, self._whose | {"width": width}, _ADD_TO_BUCKET)
+            bulk_insert.insert(connection, ROLLUPS, entries, self._whose | {"width": width}, _ADD_TO_BUCKET)
         members = [
-            {"member_id": member, **dict(zip(TOTALS, counts, strict=True))}
-            for member, counts in sorted(self._totals.items())
-            if any(counts)
+            {"member_id": member, **asdict(change)}
+            for member, change in sorted(self._totals.items())
+            if change != Totals()
         ]
-        bulk_insert.insert(connection, _MEMBERS, members, self._whose, _ADD_TO_MEMBER)
+        bulk_insert.insert(connection, MEMBERS, members, self._whose, _ADD_TO_MEMBER)
 
     def _count_newest(self, connection: Connection, sign: int) -> None:
         column = COUNTED.index("newest_tickets")
@@ -166,12 +153,12 @@ class Changes:
                 continue
             total = self._totals[assignee]
             if row["resolved_at"] is not None:
-                total[0] += sign
+                total.resolved += sign
             if answered_at is not None:
                 waited = answered_at - row["created_at"]
-                total[1] += sign
-                total[2] += waited // SECOND * sign
-                total[3] += waited % SECOND * sign
+                total.answered += sign
+                total.waited_seconds += sign * (waited // SECOND)
+                total.waited_microseconds += sign * (waited % SECOND)
 
     def _count_scores(
         self, connection: Connection, sign: int, tickets: Sequence[Row], csat_responses: Sequence[Row]
@@ -184,13 +171,13 @@ class Changes:
         for row in csat_responses:
             assignee = assignees[row["ticket_id"]]
             if assignee is not None:
-                self._totals[assignee][4] += sign
-                self._totals[assignee][5] += sign * row["score"]
+                self._totals[assignee].responses += sign
+                self._totals[assignee].score_sum += sign * row["score"]
 
 
 def delete_all(connection: Connection, team_id: str, environment: str | None = None) -> None:
     """Forget a team's roll-ups, in one environment or in both, as all its rows go."""
-    for table in _TABLES:
+    for table in TABLES:
         statement = delete(table).where(table.c.team_id == team_id)
         connection.execute(statement if environment is None else statement.where(table.c.environment == environment))
 
@@ -198,7 +185,7 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
 def rebuild(connection: Connection, scope: Scope) -> None:
     """Compute the roll-ups of an environment anew from the rows: after a large load, the cheapest way."""
     delete_all(connection, scope.team_id, scope.environment)
-    for table, expected in _EXPECTED:
+    for table, expected in EXPECTED:
         connection.execute(insert(table).from_select(list(table.columns.keys()), expected), asdict(scope))
 
 
@@ -206,12 +193,12 @@ def differences(connection: Connection) -> list[str]:
     """Compare all roll-ups with the rows; return a sentence for each environment and kind that differs."""
     found = []
     for scope in _scopes(connection):
-        for table, expected in _EXPECTED:
+        for table, expected in EXPECTED:
             kept = select(table).where(in_scope(table.c))
-            if table is _ROLLUPS:
+            if table is ROLLUPS:
                 kept = kept.where(table.c.width == expected.selected_columns["width"])
             if table is not NEWEST:
-                kept = kept.where(_not_all_zero(table))
+                kept = kept.where(not_all_zero(table))
             differing = union_all(
                 select(except_(expected, kept).subquery()), select(except_(kept, expected).subquery())
             )
@@ -227,128 +214,6 @@ def _scopes(connection: Connection) -> list[Scope]:
     teams = connection.scalars(select(Team.id).order_by(Team.id)).all()
     return [Scope(team_id, environment.value) for team_id in teams for environment in Environment]
 
-
-_ROLLUPS: Table = Rollup.__table__  # type: ignore[assignment]  # the declarative base types it wider
-_MEMBERS: Table = MemberTotals.__table__  # type: ignore[assignment]
-NEWEST: Table = NewestTicket.__table__  # type: ignore[assignment]
-_TABLES = (_ROLLUPS, _MEMBERS, NEWEST)
-
-_ZERO: ColumnElement[int] = literal_column("0", BigInteger)
-_ONE: ColumnElement[int] = literal_column("1", BigInteger)
-
-
-def bits(number: int) -> ColumnElement[int]:
-    """Return a number of bits as part of a statement's text: PostgreSQL shifts a bigint by an integer only."""
-    return literal_column(str(number), Integer)
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happens at an instant: rows that have it, when, and what it adds to a bucket."""
-
-    rows: Any
-    instant: Any
-    adds: Mapping[str, Any]
-
-    def each(self) -> Select[Any]:
-        """Select each one of a scope: its instant, and what it adds."""
-        added = (self.adds.get(name, _ZERO).label(name) for name in COUNTED)
-        return select(self.instant.label("instant"), *added).where(in_scope(self.rows), self.instant.is_not(None))
-
-    def sums(self, first: ColumnElement[int], last: ColumnElement[int]) -> Select[Any]:
-        """Select what those of a scope add up to that lie between two instants, these included."""
-        sums = [(func.sum(self.adds[name]) if name in self.adds else _ZERO).label(name) for name in COUNTED]
-        return select(*sums).where(in_scope(self.rows), self.instant >= first, self.instant <= last)
-
-
-_DROPPED = case(
-    (and_(Ticket.status == literal_column(repr(TicketStatus.CLOSED.value)), Ticket.resolved_at.is_(None)), _ONE),
-    else_=_ZERO,
-)
-
-EVENTS = (
-    Event(Ticket, Ticket.created_at, {"tickets": _ONE, "dropped": _DROPPED}),
-    Event(Ticket, Ticket.resolved_at, {"resolved": _ONE}),
-    Event(Customer, Customer.created_at, {"customers": _ONE}),
-    Event(NewestTicket, NewestTicket.created_at, {"newest_tickets": _ONE}),
-    Event(CsatResponse, CsatResponse.submitted_at, {"responses": _ONE, "score_sum": CsatResponse.score}),
-)
-
-
-def _not_all_zero(table: FromClause) -> ColumnElement[bool]:
-    """Return the condition that tells rows from what those that have gone left behind."""
-    return or_(*(column != 0 for column in table.columns if column.name in {*COUNTED, *TOTALS}))
-
-
-def _buckets(width: int, rows: Any, bucket: ColumnElement[int]) -> Select[Any]:
-    return select(
-        TEAM_ID.label("team_id"),
-        ENVIRONMENT.label("environment"),
-        bits(width).label("width"),
-        bucket.label("bucket"),
-        *(func.sum(rows[name]).label(name) for name in COUNTED),
-    ).group_by(bucket)
-
-
-def _expected_finest() -> Select[Any]:
-    events = union_all(*(event.each() for event in EVENTS)).subquery().c
-    return _buckets(FINEST, events, events.instant.bitwise_rshift(bits(FINEST)))
-
-
-def _expected_coarser(width: int) -> Select[Any]:
-    finer = _ROLLUPS.alias()
-    return _buckets(width, finer.c, finer.c.bucket.bitwise_rshift(bits(STEP))).where(
-        in_scope(finer.c), finer.c.width == bits(width - STEP), _not_all_zero(finer)
-    )
-
-
-def _expected_totals() -> Select[Any]:
-    member_id = Ticket.assignee_id.label("member_id")
-    theirs = (in_scope(Ticket), Ticket.assignee_id.is_not(None))
-    waited = Ticket.first_response_at - Ticket.created_at
-    parts = union_all(
-        select(
-            member_id,
-            func.count(Ticket.resolved_at).label("resolved"),
-            func.count(waited).label("answered"),
-            func.coalesce(func.sum(waited // SECOND), 0).label("waited_seconds"),
-            func.coalesce(func.sum(waited % SECOND), 0).label("waited_microseconds"),
-            _ZERO.label("responses"),
-            _ZERO.label("score_sum"),
-        )
-        .where(*theirs)
-        .group_by(member_id),
-        select(member_id, _ZERO, _ZERO, _ZERO, _ZERO, func.count(), func.sum(CsatResponse.score))
-        .join(CsatResponse, and_(in_scope(CsatResponse), CsatResponse.ticket_id == Ticket.id))
-        .where(*theirs)
-        .group_by(member_id),
-    ).subquery()
-    sums = [func.sum(parts.c[name]).label(name) for name in TOTALS]
-    return (
-        select(TEAM_ID.label("team_id"), ENVIRONMENT.label("environment"), parts.c.member_id, *sums)
-        .group_by(parts.c.member_id)
-        .having(or_(*(total != 0 for total in sums)))
-    )
-
-
-_NEWEST_TICKETS = (
-    select(
-        TEAM_ID.label("team_id"),
-        ENVIRONMENT.label("environment"),
-        Ticket.customer_id,
-        func.max(Ticket.created_at),
-    )
-    .where(in_scope(Ticket))
-    .group_by(Ticket.customer_id)
-)
-
-# In the order in which they can be built: the later ones read the earlier ones.
-_EXPECTED: tuple[tuple[Table, Any], ...] = (
-    (NEWEST, _NEWEST_TICKETS),
-    (_MEMBERS, _expected_totals()),
-    (_ROLLUPS, _expected_finest()),
-    *((_ROLLUPS, _expected_coarser(width)) for width in WIDTHS[1:]),
-)
 
 _NEWEST_OF = (
     select(
@@ -394,6 +259,6 @@ def _adding(table: Table, names: Sequence[str]) -> str:
     return f"ON CONFLICT ({key}) DO UPDATE SET {sums}"
 
 
-_ADD_TO_BUCKET = _adding(_ROLLUPS, COUNTED)
-_ADD_TO_MEMBER = _adding(_MEMBERS, TOTALS)
+_ADD_TO_BUCKET = _adding(ROLLUPS, COUNTED)
+_ADD_TO_MEMBER = _adding(MEMBERS, TOTALS)
 _SET_NEWEST = "ON CONFLICT (team_id, environment, customer_id) DO UPDATE SET created_at = excluded.created_at"

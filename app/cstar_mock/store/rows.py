@@ -14,6 +14,7 @@ from cstar_mock.contract.clock import Instant
 from cstar_mock.contract.vocabulary import TicketStatus
 from cstar_mock.store import bulk_insert, rollups
 from cstar_mock.store.models import CsatResponse, Customer, Member, Scope, Ticket
+from cstar_mock.store.rollup_queries import NEWEST
 from cstar_mock.store.rollups import Changes
 
 Row: TypeAlias = dict[str, Any]
@@ -114,7 +115,7 @@ def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[C
 
     tables = [_table(model) for model, _ in Rows().batches()]
     many = bulk_insert.are_many(connection, tables, tickets)
-    with bulk_insert.indexed_at_the_end(connection, [rollups.NEWEST], many=many):
+    with bulk_insert.indexed_at_the_end(connection, [NEWEST], many=many):
         with bulk_insert.indexed_at_the_end(connection, tables, many=many):
             yield insert_some
         changes.follow_all(connection)
