@@ -73,7 +73,7 @@ MOST_METRIC_LABELS = 2_000
 """Combinations of labels in the metrics; further ones are counted as `other`."""
 
 MOST_METRIC_TEAMS = 100
-"""Teams with a label of their own in the metrics; further ones are counted as `other`."""
+"""Teams with their own label in the metrics; further ones are counted as `other`."""
 
 # Journal
 

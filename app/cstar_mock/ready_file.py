@@ -24,7 +24,7 @@ class ReadyFile:
         self._identity: tuple[int, int] | None = None
 
     def remove_stale(self) -> None:
-        """Remove the file of a server that was killed, so that nobody calls a port that may be another's now.
+        """Remove the file of a server that was killed, so that no client calls a port that may be another's now.
 
         Raises:
             NotARegularFile: there is something else at the path.

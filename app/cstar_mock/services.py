@@ -1,4 +1,4 @@
-"""What one application owns, for the routes of all its APIs."""
+"""The objects that an application owns, for the routes of all its APIs."""
 
 import time
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from cstar_mock.traffic.rate_limit import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What one application owns; kept in `app.state.services`.
+    """The objects that an application owns, in `app.state.services`.
 
     Attributes:
         started: when the application was made, on the monotonic clock, in seconds.

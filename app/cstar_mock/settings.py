@@ -42,7 +42,7 @@ _STATE_SCHEMES = {"valkey", "valkeys", "redis", "rediss"}
 
 
 class LogFormat(StrEnum):
-    """How log lines are written."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
@@ -58,7 +58,7 @@ class LogLevel(StrEnum):
 
 
 class EmptyMean(StrEnum):
-    """What a mean over nothing is (contract §5)."""
+    """The value of a mean over nothing (contract §5)."""
 
     NULL = "null"
     ZERO = "zero"
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     @field_validator("control_token", "metrics_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        # An exported but empty variable means that there is none.
+        # An exported but empty variable is as an absent one.
         if value is None or not value.get_secret_value():
             return None
         if len(value.get_secret_value()) < _SHORTEST_TOKEN:
@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: str) -> str:
         for network in value.split(","):
-            # uvicorn would take a mistyped one for the name of a socket, and trust nobody without a word.
+            # uvicorn would take a mistyped one for the name of a socket, and silently trust no proxy.
             if network.strip() not in {"", "*"}:
                 ipaddress.ip_network(network.strip(), strict=False)
         return value
@@ -293,7 +293,7 @@ class Settings(BaseSettings):
 
     @property
     def mean_of_nothing(self) -> float | None:
-        """What `empty_mean` stands for."""
+        """The number, or None, that `empty_mean` chooses."""
         return 0.0 if self.empty_mean is EmptyMean.ZERO else None
 
     @property

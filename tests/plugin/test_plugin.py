@@ -378,11 +378,11 @@ def test_a_wrong_marker_is_a_clear_error(run: Run, tmp_path: Path) -> None:
         ("cstar_server = thread", "ERROR: cstar_server is 'process' or 'asgi', not 'thread'"),
         (
             "cstar_server = asgi\ncstar_server_options = --no-prefer",
-            "ERROR: cstar_server_options is for a server in a process of its own, not for 'asgi'",
+            "ERROR: cstar_server_options is for a server in a separate process, not for 'asgi'",
         ),
         (
             "cstar_server = asgi\ncstar_url = http://127.0.0.1:9",
-            "ERROR: cstar_url is for a server in a process of its own, not for 'asgi'",
+            "ERROR: cstar_url is for a server in a separate process, not for 'asgi'",
         ),
         (
             "cstar_command = uvx cstar-mock\ncstar_url = http://127.0.0.1:9",

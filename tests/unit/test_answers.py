@@ -43,7 +43,7 @@ NOW = parse_instant("2025-12-10T14:30:00Z")
             "overview.csat.average",
             "3 responses have a mean",
         ),
-        ({"agents": [{"userId": "usr_a", "name": "A"}] * 2}, "agents[1].userId", "twice"),
+        ({"agents": [{"userId": "usr_a", "name": "A"}] * 2}, "agents[1].userId", "repeated"),
         (
             {"agents": [{"name": name, "ticketsResolved": 60_000} for name in "AB"]},
             "agents",

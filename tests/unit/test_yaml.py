@@ -94,7 +94,7 @@ def test_the_words_of_yaml_1_1_are_text(tmp_path: Path) -> None:
             4,
             "'yes' is not allowed: must be true or false",
         ),
-        (HEAD + "  - slug: b\n  - slug: mine\n", 5, "teams[2].slug: the slug 'mine' stands there twice"),
+        (HEAD + "  - slug: b\n  - slug: mine\n", 5, "teams[2].slug: the slug 'mine' is repeated"),
         (HEAD + "    live: {customers: 5}\n", 4, "teams[0].live.customers: '5' is not allowed: must be a list"),
     ],
 )

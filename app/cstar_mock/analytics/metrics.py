@@ -1,4 +1,4 @@
-"""What each figure means, as SQL: which rows it counts (contract §5).
+"""The meaning of each figure, as SQL: the rows that it counts (contract §5).
 
 A metric is a table and the conditions that make a row count. The statements of `service` are put together from
 them once, at import; rows stamped after `now` fail every condition, so they do not exist yet for any figure.
@@ -16,7 +16,7 @@ START: ColumnElement[int] = bindparam("start", type_=BigInteger)
 NOW: ColumnElement[int] = bindparam("now", type_=BigInteger)
 
 
-# Part of the statement's text: as parameters, they would make SQLAlchemy write the text anew for each request.
+# Part of the statement's text: as parameters, they would make SQLAlchemy compile the text for each request.
 _OPEN: list[ColumnElement[str]] = [literal_column(repr(status.value)) for status in OPEN_STATUSES]
 
 
@@ -94,7 +94,7 @@ TICKET_OF_RESPONSE = and_(
     Ticket.environment == CsatResponse.environment,
     Ticket.id == CsatResponse.ticket_id,
 )
-"""How a response finds its ticket."""
+"""The join of a response to its ticket."""
 
 CURRENT_MEMBERS = and_(Member.created_at <= NOW, or_(Member.removed_at.is_(None), Member.removed_at > NOW))
 """The members that the agents endpoint lists [ours]."""

@@ -130,7 +130,7 @@ def _counted(columns: Any) -> list[ColumnElement[Any]]:
 def _active_with_later_tickets() -> ScalarSelect[int]:
     """Return the number of customers with a ticket in the window whose newest ticket is after now.
 
-    Their newest ticket does not count for the window. There are none unless the team's clock was moved back.
+    Their newest ticket does not count for the window. There are such customers only if the team's clock was moved back.
     """
     in_the_window = select(Ticket.id).where(
         in_scope(Ticket), Ticket.customer_id == NewestTicket.customer_id, metrics.TICKETS_TOTAL.condition

@@ -1,4 +1,4 @@
-"""What the two analytics endpoints answer; the order of the fields is the order of the keys [doc]."""
+"""The answers of the two analytics endpoints; the order of the fields is the order of the keys [doc]."""
 
 from typing import Annotated, Literal
 
@@ -34,8 +34,7 @@ class Csat(_Answer):
     """The overview's satisfaction figures."""
 
     average: float | None = Field(
-        description="Mean score from 1 to 5 of the responses submitted in the period, to one decimal; "
-        "null if there are none."
+        description="Mean score from 1 to 5 of the responses submitted in the period, to one decimal; null without any."
     )
     totalResponses: Count = Field(description="Responses submitted in the period.")  # noqa: N815
 
@@ -62,5 +61,5 @@ class AgentStats(_Answer):
         "null if the member has answered none."
     )
     csatAverage: float | None = Field(  # noqa: N815
-        description="Mean score of the responses to the member's tickets, to one decimal; null if there are none."
+        description="Mean score of the responses to the member's tickets, to one decimal; null without any."
     )

@@ -28,7 +28,7 @@ async def compute(services: Services, caller: Caller, asked: Asked) -> CachedAns
         holds_until = partial(service.overview_holds_until, period=asked.period)
     until = now if caller.clock.frozen_at is None else None
     if until is not None and before is not None and before.revision == caller.revision:
-        # How long it holds is only worth finding out for what is asked again while nothing is written.
+        # The query for the end of its validity only pays off if the same is asked again between two writes.
         until = await services.database.read(holds_until, scope, now=now)
     answer = CachedAnswer(data, caller.revision, now, until)
     services.answers.put(caller, asked, answer)

@@ -1,4 +1,4 @@
-"""The checks that stand before every answer, in the documented order, as FastAPI dependencies.
+"""The checks before every answer, in the documented order, as FastAPI dependencies.
 
 Route (404, 405) → key (401) → rate limit (429) → faults → team (403) → key type (403) → parameters (400) → answer.
 One dependency makes all its checks itself: each further one would cost more than the checks do.

@@ -17,9 +17,9 @@ _OK = int(HTTPStatus.OK)  # a member of an enumeration costs a microsecond where
 
 
 class Meta(BaseModel):
-    """What a setting adds to a 200 [site]."""
+    """The `meta` that a setting adds to a 200 [site]."""
 
-    requestId: str = Field(description="The id that also stands in the header X-Request-Id.")  # noqa: N815
+    requestId: str = Field(description="The same id as in the header X-Request-Id.")  # noqa: N815
     timestamp: str = Field(description="The team's time: UTC, ISO 8601, whole seconds.")
 
 

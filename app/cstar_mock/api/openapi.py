@@ -1,4 +1,4 @@
-"""How the endpoints describe themselves in the OpenAPI document; the errors come from the catalogue."""
+"""The OpenAPI descriptions of the endpoints; the errors come from the catalogue."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ TAGS = {
     "Authentication": "What a key is and may do.",
 }
 DOCUMENTED_TEAM = "acme"
-"""The slug of the team in the data set `documented`: with its id, `/docs` can be tried as it stands."""
+"""The slug of the team in the data set `documented`: with its id, `/docs` can be tried without changes."""
 
 PERIOD_PARAMETER: dict[str, Any] = {
     "name": "period",

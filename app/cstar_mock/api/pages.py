@@ -1,4 +1,4 @@
-"""What the server answers besides the API: health for machines, documents for people."""
+"""The pages besides the API: health for machines, documents for people."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ from cstar_mock.store.models import Base
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 
 _READY_SECONDS = 2
-"""How long the store may take to answer; whoever asks for readiness rarely waits longer."""
+"""Seconds that the store may take to answer: a readiness probe rarely waits longer."""
 
 _ANY_ROWS = select(
     *(
@@ -48,7 +48,7 @@ async def healthz() -> Response:
 
 @router.api_route("/readyz", methods=_METHODS)
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: 200; 503 while an engine can't be reached or the server is on its way out."""
+    """Say whether requests can be served: 200; 503 while an engine can't be reached or the server shuts down."""
     if request.scope["state"].get(DRAINING):
         return JSONResponse({"status": "draining"}, 503)
     try:

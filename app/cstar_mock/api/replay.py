@@ -1,8 +1,8 @@
 """Replay: a request that was answered before is answered again without the router.
 
-Look first, then answer. `Replays.find` only looks: nothing is counted or recorded, so a request without a replay takes
-its way through the router as if nobody had looked. `Replay.respond` only answers: it never hands a request back. An
-answer that does not hold any more is computed anew, by the function that the router uses.
+Look first, then answer. `Replays.find` only looks: nothing is counted or recorded, so a request without a replay goes
+through the router as if nothing had happened. `Replay.respond` only answers: it never hands a request back. A
+stale answer is computed again, by the function that the router uses.
 
 Two places look. Our own server's connection does before it starts the application, where nothing ever waits
 (`http.middleware.RequestContextMiddleware.replay`); `ReplayMiddleware` does in front of the router, on any server.
@@ -82,7 +82,7 @@ class Replays:
 
 
 class Replay:
-    """The answer to a request that was answered before: the same if it still holds, else computed anew."""
+    """The answer to a request that was answered before: the cached one if it is fresh, else a new one."""
 
     def __init__(self, services: Services, caller: Caller, asked: Asked, answer: CachedAnswer) -> None:
         self._services = services

@@ -1,4 +1,4 @@
-"""Who am I: how an SDK finds its team [site]."""
+"""The endpoint by which an SDK finds its team [site]."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Failures that a user can mend, told in one line."""
+"""Failures that a user can fix, reported in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import click
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Turn the failures that a user can mend into one line on standard error and the exit code 1."""
+    """Turn the failures that a user can fix into one line on standard error and the exit code 1."""
     try:
         yield
     except (click.ClickException, BrokenPipeError):
@@ -27,7 +27,7 @@ _EXTRAS = {
 
 
 def _sentence(error: Exception) -> str | None:
-    """Return what to tell a user about an error, or None if it is a fault of ours."""
+    """Return the message for a user about an error, or None if it is a bug."""
     from cstar_mock.contract.errors import StateUnavailable, StoreUnavailable, UnknownName
     from cstar_mock.serving.listener import CannotListen
     from cstar_mock.serving.server_process import NotStarted

@@ -40,7 +40,7 @@ def serve(**options: Any) -> None:
         server.serve(chosen, _announce)
 
 
-# The options end with the first word of the command, which has options of its own.
+# The options end with the first word of the command: the rest is the command's.
 @click.command(cls=_ExecCommand, name="exec", context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(command: tuple[str, ...], **options: Any) -> None:
@@ -107,7 +107,7 @@ def announcement_lines(announcement: "Announcement") -> list[str]:
 
 
 def _print_in_background(lines: list[str]) -> None:
-    """Print lines though nobody may read them: requests are answered at the same time."""
+    """Print lines without waiting for a reader: requests are answered at the same time."""
     from cstar_mock.observability.background_writer import BackgroundWriter
 
     writer = BackgroundWriter(_STDOUT, lambda count: b"(%d lines were dropped)\n" % count)

@@ -133,7 +133,7 @@ def upgrade_database(database: str) -> None:
 
 
 @db.command("check")
-@click.option("--rebuild", is_flag=True, help="Compute the roll-ups anew from the rows, if the schema is right.")
+@click.option("--rebuild", is_flag=True, help="Rebuild the roll-ups from the rows, if the schema is right.")
 @_DATABASE
 def check_database(rebuild: bool, database: str) -> None:
     """Fail unless the schema is what this version expects, and the roll-ups are what the rows add up to."""
@@ -152,7 +152,7 @@ def check_database(rebuild: bool, database: str) -> None:
             store.write_now(migrations.rebuild_rollups)
         elif wrong := store.read_now(rollups.differences):
             raise click.ClickException(f"{'; '.join(wrong)}: run `cstar-mock db check --rebuild`")
-        done = "were computed anew" if rebuild else "are what the rows add up to"
+        done = "were rebuilt" if rebuild else "are what the rows add up to"
         click.echo(f"the schema is at {migrations.SCHEMA_REVISION}, as expected; the roll-ups {done}")
 
 

@@ -1,1 +1,1 @@
-"""What cStar's API says, without input or output: errors, periods, times, ids and names."""
+"""The words of cStar's API, without I/O: errors, periods, times, ids and names."""

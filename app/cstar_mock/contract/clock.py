@@ -45,7 +45,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class TeamClock:
-    """What time it is for one team.
+    """The clock of one team.
 
     `frozen_at` stops the clock at that instant. `offset` is what a running clock is ahead of real time.
     `advanced` is the sum of all advances ever made: the rate-limit windows follow it, and nothing else.
@@ -83,7 +83,7 @@ def parse_instant(text: str) -> Instant:
     """Read an ISO 8601 date and time with a UTC offset (`Z` or `+02:00`).
 
     Raises:
-        ValueError: the text is no such date and time, has no offset, or lies outside the years 1 to 9999.
+        ValueError: the text is not a date and time, has no offset, or is outside the years 1 to 9999.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -100,10 +100,10 @@ def checked_instant(instant: Instant) -> Instant:
     """Return the instant if ISO 8601 can write it.
 
     Raises:
-        ValueError: it lies outside the years 1 to 9999.
+        ValueError: it is outside the years 1 to 9999.
     """
     if not EARLIEST <= instant <= LATEST:
-        raise ValueError("the instant lies outside the years 1 to 9999")
+        raise ValueError("the instant is outside the years 1 to 9999")
     return instant
 
 
@@ -123,7 +123,7 @@ def checked_now(instant: Instant) -> Instant:
     stay inside the years that can be written.
 
     Raises:
-        ValueError: it lies outside the years that a clock can show.
+        ValueError: it is outside the years that a clock can show.
     """
     if not _EARLIEST_NOW <= instant < _LATEST_NOW:
         raise ValueError(f"a clock shows the years {bounds.EARLIEST_CLOCK_YEAR} to {bounds.LATEST_CLOCK_YEAR}")

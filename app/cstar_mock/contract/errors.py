@@ -93,7 +93,7 @@ PARAMETER_INVALID = ErrorKind(
     code="parameter_invalid",
     message="Invalid value for '{parameter}': {value}. Allowed values: {allowed}",
     doc_url=f"{_DEVELOPERS}/errors#parameter_invalid",
-    meaning="A parameter has a value that is not allowed, or stands there twice.",
+    meaning="A parameter has a value that is not allowed, or is repeated.",
     source="type site, code ours",
 )
 REQUEST_MALFORMED = ErrorKind(
@@ -208,7 +208,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
 }
 
 UNAVAILABLE_SECONDS = 1
-"""What a 503 advises to wait: an engine that comes back is found at the next request."""
+"""Seconds that a 503 asks to wait: the next request finds an engine that is back."""
 
 
 class ApiError(Exception):
@@ -252,7 +252,7 @@ class Unavailable(ApiError):
 
     @property
     def sentence(self) -> str:
-        """What is wrong, for the control API and the log."""
+        """The problem in a sentence, for the control API and the log."""
         return f"{self.what} {self.problem}"
 
     @property
@@ -281,7 +281,7 @@ def authentication_required() -> ApiError:
 
 
 def too_many_requests(seconds: int) -> ApiError:
-    """Return the 429 of a client that has to wait for so many seconds."""
+    """Return the 429 of a client that has to wait for a number of seconds."""
     return ApiError(RATE_LIMIT_EXCEEDED, headers={"Retry-After": str(seconds)}, **waiting(seconds))
 
 

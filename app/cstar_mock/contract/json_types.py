@@ -67,7 +67,7 @@ Json = Annotated[JsonValue, AfterValidator(_json)]
 """Any JSON value that can be written as UTF-8."""
 
 WHOLE = BeforeValidator(_whole)
-"""Makes an `int` JSON's integer: `5`, also written `5.0`; stands behind its bounds, so that the schema has them."""
+"""Makes an `int` JSON's integer: `5`, also written `5.0`. Put it after the bounds, so that the schema has them."""
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """JSON's number."""

@@ -22,7 +22,7 @@ class Period(StrEnum):
 
 
 DEFAULT = Period.WEEK
-"""What is meant when no period is given [doc]."""
+"""The period of a request without one [doc]."""
 
 LENGTHS: dict[Period, Duration] = {
     Period.DAY: DAY,
@@ -56,7 +56,7 @@ def requested(query_string: bytes) -> Period:
     """Return the period that a query string asks for; other parameters are ignored.
 
     Raises:
-        ApiError: PARAMETER_INVALID; the value is empty, unknown, in upper case, or stands there twice.
+        ApiError: PARAMETER_INVALID; the value is empty, unknown, in upper case, or repeated.
     """
     if not query_string:
         return DEFAULT

@@ -19,7 +19,7 @@ class Environment(StrEnum):
 
 
 class KeyType(StrEnum):
-    """What a key may do: a publishable key is for browsers and may not read analytics [doc]."""
+    """The two types of keys: a publishable key is for browsers and may not read analytics [doc]."""
 
     SECRET = "secret"  # noqa: S105
     PUBLISHABLE = "publishable"
@@ -44,4 +44,4 @@ KEY_PREFIXES = {
     "pk_live": (KeyType.PUBLISHABLE, Environment.LIVE),
     "pk_test": (KeyType.PUBLISHABLE, Environment.TEST),
 }
-"""What the four prefixes of a key say [site]."""
+"""The type and environment of a key, by its prefix [site]."""

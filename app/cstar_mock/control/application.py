@@ -1,4 +1,4 @@
-"""The control API as an application of its own, mounted under `/__admin`."""
+"""The control API: a separate application, mounted under `/__admin`."""
 
 import time
 from typing import Any, Literal
@@ -23,13 +23,13 @@ from cstar_mock.services import Services, services_of
 
 DESCRIPTION = """Tell cstar-mock what to be, and ask it what it saw.
 
-A test takes a team of its own; the team has its own keys, rows, clock, faults, limits and journal, so tests that run
-side by side do not touch each other. Errors are problem+json (RFC 9457)."""
+A test creates its own team with its own keys, rows, clock, faults, limits and journal, so tests that run side by side
+do not affect each other. Errors are problem+json (RFC 9457)."""
 
 SERVER = {"url": "/__admin", "description": "The server that this document comes from."}
 TAGS = {
     "Server": "Whether the server answers, and which version it is.",
-    "Teams": "Teams, each with keys, rows, clock, limits, fault rules and journal of its own.",
+    "Teams": "Teams, each with its own keys, rows, clock, limits, fault rules and journal.",
     "Rows": "Members, customers, tickets and CSAT responses.",
     "Clock": "The time of a team.",
     "Faults": "Rules by which requests fail.",
@@ -147,7 +147,7 @@ def _openapi(app: FastAPI, token: SecretStr | None) -> dict[str, Any]:
 
 
 def _drop_unanswered(document: dict[str, Any]) -> None:
-    """Remove the 422 that FastAPI describes by itself: what it stands for is answered with 400 here."""
+    """Remove the 422 that FastAPI describes by itself: such a request is a 400 here."""
     for operation in openapi.operations(document):
         operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):

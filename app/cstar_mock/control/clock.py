@@ -36,7 +36,7 @@ IsoDuration = Annotated[
 
 
 class Freeze(Body):
-    """Stop the clock at an instant, by default where it stands."""
+    """Stop the clock at an instant, by default at its present one."""
 
     action: Literal["freeze"]
     instant: Fixed | None = None

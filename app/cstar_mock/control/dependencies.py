@@ -1,4 +1,4 @@
-"""What the control API's routes share: the shape of bodies, and the names in the path."""
+"""The parts that the control API's routes share: bodies, answers, and the parameters of paths."""
 
 from typing import Annotated
 
@@ -12,13 +12,13 @@ from cstar_mock.services import Services, services_of
 
 
 class Body(BaseModel):
-    """What the control API is sent; unknown fields are refused."""
+    """A request body of the control API; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=False, validate_by_alias=True)
 
 
 class Answer(BaseModel):
-    """What the control API answers."""
+    """A response body of the control API."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -28,4 +28,4 @@ NamedId = Annotated[Text, Path(min_length=1, max_length=100)]
 """The id of a key, a fault rule or a request."""
 InEnvironment = Annotated[Environment, Query(description="Which of the team's two sets of data.")]
 Owned = Annotated[Services, Depends(services_of)]
-"""What the application owns."""
+"""The objects that the application owns."""

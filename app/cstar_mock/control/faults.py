@@ -57,7 +57,7 @@ async def list_(owned: Owned, team: TeamName) -> RuleList:
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
-    """Put these rules in the place of those there are; counts begin anew."""
+    """Replace the team's rules with these; their counts start at 0."""
     state, rules = await owned.database.write(_set, team, body, keep=False)
     await owned.state.fault_counts.forget(state.id)
     return await _shown(owned, state.id, rules)

@@ -1,8 +1,8 @@
-"""Who may use the control API.
+"""Access to the control API.
 
-On a loopback address any program of this machine may, but no web page: a page betrays itself by its `Origin`, and one
-that has rebound its own name to this machine (DNS rebinding) by its `Host`. With a token, or on any other address,
-only who knows the token may.
+On a loopback address any program of this machine has access, but no web page: `Origin` shows a page, and `Host` one
+that has rebound its own name to this machine (DNS rebinding). With a token, or on any other address, a client needs
+the token.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""A team's keys: create further ones, with a limit or an end of their own, list and revoke them."""
+"""A team's keys: create further ones, with their own limit or expiry, list and revoke them."""
 
 from http import HTTPStatus
 from typing import Annotated, Literal

@@ -27,7 +27,7 @@ _log = logging.getLogger("cstar_mock.control")
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """A problem with one field."""
 
     field: str = Field(description="The way to the field: `overview.csat.average`, `[3].resolvedAt`.")
     message: str

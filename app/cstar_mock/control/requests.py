@@ -27,7 +27,7 @@ _DROPPED = "Older requests that a full journal has dropped since it was cleared;
 
 
 class RequestKey(Answer):
-    """What may be shown of a key."""
+    """The parts of a key that may be shown."""
 
     type: KeyType
     environment: Environment
@@ -74,7 +74,7 @@ class RecordedRequest(Answer):
 
 
 class JournalTotal(Answer):
-    """How many there are in all."""
+    """The number of all requests."""
 
     total: int
     dropped: int = Field(description=_DROPPED)
@@ -88,7 +88,7 @@ class RecordedRequests(Answer):
 
 
 class Count(Answer):
-    """How many requests match."""
+    """The number of requests that match."""
 
     count: int
     dropped: int = Field(description=_DROPPED)

@@ -32,7 +32,7 @@ class _Change(Body):
 
 
 class MemberChange(_Change):
-    """What to change of a member; `removedAt` ends the membership."""
+    """A change of a member; `removedAt` ends the membership."""
 
     name: Name = ""
     created_at: Moment = ""
@@ -40,7 +40,7 @@ class MemberChange(_Change):
 
 
 class CustomerChange(_Change):
-    """What to change of a customer."""
+    """A change of a customer."""
 
     name: Name = ""
     created_at: Moment = ""
@@ -54,7 +54,7 @@ class NewTicket(TicketRow):
 
 
 class TicketChange(_Change):
-    """What to change of a ticket.
+    """A change of a ticket.
 
     Resolving it without an instant resolves it now; reopening it clears the instant.
     """
@@ -74,7 +74,7 @@ class NewCsatResponse(CsatResponseRow):
 
 
 class CsatResponseChange(_Change):
-    """What to change of a CSAT response."""
+    """A change of a CSAT response."""
 
     score: Annotated[int, Field(ge=1, le=5), WHOLE] = 1
     submitted_at: Moment = ""
@@ -119,7 +119,7 @@ class CsatResponseShown(Answer):
 
 
 class Total(Answer):
-    """How many there are in all."""
+    """The number of all rows."""
 
     total: int
 

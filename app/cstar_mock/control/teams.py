@@ -34,7 +34,7 @@ class EnvironmentAnswers(Answers):
 
 
 class TeamCreation(Body):
-    """What a team begins with: nothing, a data set, or answers."""
+    """The content of a new team: nothing, a data set, or answers."""
 
     name: Name | None = None
     slug: Slug | None = Field(None, description="By default a random one.")
@@ -42,7 +42,9 @@ class TeamCreation(Body):
         None, description="The name of a shipped data set, whose first team is taken, or the content itself."
     )
     answers: EnvironmentAnswers | None = None
-    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+    clock: Fixed | None = Field(
+        None, description="The instant at which the team's clock is frozen; by default it runs."
+    )
     faults: Annotated[list[FaultRule], Field(max_length=bounds.MOST_FAULT_RULES)] | None = Field(
         None, description="Its fault rules, in their order; instead of those of the data set."
     )
@@ -85,14 +87,14 @@ class TeamList(Answer):
 
 
 class EverythingReset(Answer):
-    """What was reset."""
+    """The result of a reset."""
 
     teams: int
 
 
 @router.post("/teams", status_code=201, operation_id="createTeam", responses=described(HTTPStatus.CONFLICT))
 async def create(request: Request, owned: Owned, creation: TeamCreation = _EMPTY) -> CreatedTeam:
-    """Create a team, with keys, rows, clock, limits and journal of its own."""
+    """Create a team, with its own keys, rows, clock, limits and journal."""
     slug = creation.slug or f"team-{ids.new('t')[2:].lower()}"
     content: dict[str, Any] = {"id": ids.new_team_id(), "slug": slug}
     dataset = None

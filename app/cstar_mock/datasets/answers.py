@@ -36,7 +36,7 @@ class _Plan:
     new: int
     responses: int
     sums: range
-    """What the scores of the responses in the window may add up to."""
+    """The possible sums of the scores of the responses in the window."""
     agents: Sequence[AgentFigures]
 
 
@@ -67,7 +67,7 @@ def build(answers: Answers, now: Instant) -> Rows:
 
 
 def possible_sums(average: Decimal, responses: int) -> range:
-    """Return the sums that so many scores from 1 to 5 may have, so that their mean is rounded to the average."""
+    """Return every sum of `responses` scores from 1 to 5 whose mean rounds to the average."""
     tenths = int(average * 10)
     # round half up: tenths <= 10 * sum / responses + 1/2 < tenths + 1
     lowest = -((responses - 2 * responses * tenths) // 20)
@@ -186,7 +186,7 @@ def _agent_problems(agents: Sequence[AgentFigures]) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, agent in enumerate(agents):
         if agent.user_id is not None and agent.user_id in seen:
-            yield Problem(("agents", index, "userId"), f"{agent.user_id!r} stands there twice")
+            yield Problem(("agents", index, "userId"), f"{agent.user_id!r} is repeated")
         seen.add(agent.user_id or "")
 
 
@@ -197,7 +197,7 @@ class _Builder:
         self.plan = plan
         self.now = now
         self.start = now - plan.period_length
-        # What is in the window lies in its younger half, so that with a running clock the figures hold for as long.
+        # Rows are in the younger half of the window: on a running clock, the figures hold for half its length.
         self.recent = now - plan.period_length // 2
         self.agents = [
             _Agent(figures, figures.user_id or ids.numbered(ids.MEMBER, number))
@@ -271,7 +271,7 @@ class _Builder:
     def _assign(self, resolved: list[Row]) -> list[Row]:
         """Give the agents the resolved tickets that they need, and return those that are left.
 
-        An agent's tickets count over all time, so whoever needs more has resolved them before the window.
+        An agent's tickets count over all time, so an agent who needs more has resolved them before the window.
         """
         taken = 0
         for agent in self.agents:
@@ -384,7 +384,7 @@ def _agent_scores(figures: AgentFigures, most: int) -> list[int]:
 
 
 def _scores(count: int, total: int) -> list[int]:
-    """Return so many scores from 1 to 5 that add up to the total, as even as can be."""
+    """Return a number of scores from 1 to 5 that add up to the total, as even as possible."""
     if not count:
         return []
     low, more = divmod(total, count)

@@ -1,4 +1,4 @@
-"""What a data set says: its models and its JSON Schema.
+"""The format of data sets: models and JSON Schema.
 
 A file is YAML. Times are ISO 8601, or relative to the team's clock: `now`, `-3d`, `-1h30m`. An environment
 holds explicit rows, recipes, or answers (see `answers` and `generate`).
@@ -87,7 +87,7 @@ Minutes = Annotated[
 
 
 ZeroMean = Annotated[Literal[0], BeforeValidator(lambda value: None if isinstance(value, bool | str) else value)]
-"""What a setting makes of a mean over nothing."""
+"""The value of a mean over nothing."""
 
 
 class _Part(BaseModel):
@@ -189,7 +189,7 @@ class Recipe(_Part):
 
 
 class TicketFigures(_Part):
-    """What `tickets` must be; a figure that is left out may be anything."""
+    """The wanted `tickets`; a figure that is left out may have any value."""
 
     total: Figure | None = None
     open: Figure | None = None
@@ -197,7 +197,7 @@ class TicketFigures(_Part):
 
 
 class CustomerFigures(_Part):
-    """What `customers` must be; a figure that is left out may be anything."""
+    """The wanted `customers`; a figure that is left out may have any value."""
 
     total: Figure | None = None
     active: Figure | None = None
@@ -205,14 +205,14 @@ class CustomerFigures(_Part):
 
 
 class CsatFigures(_Part):
-    """What `csat` must be; a figure that is left out may be anything."""
+    """The wanted `csat`; a figure that is left out may have any value."""
 
     average: Score | ZeroMean | None = None
     total_responses: Figure | None = None
 
 
 class OverviewFigures(_Part):
-    """What the overview of one period must be, in its documented shape."""
+    """The wanted overview of one period, in its documented shape."""
 
     object: Literal["analytics_overview"] = "analytics_overview"
     period: Period = DEFAULT
@@ -222,7 +222,7 @@ class OverviewFigures(_Part):
 
 
 class AgentFigures(_Part):
-    """What one agent's statistics must be, in their documented shape."""
+    """The wanted statistics of one agent, in their documented shape."""
 
     object: Literal["agent_stats"] = "agent_stats"
     user_id: Id | None = None
@@ -254,7 +254,7 @@ class EnvironmentData(_Part):
         others = self.model_fields_set - {"answers"}
         if self.answers is not None and others:
             names = ", ".join(sorted(to_camel(name) for name in others))
-            raise ValueError(f"answers stand alone: other rows would change the figures; remove {names}")
+            raise ValueError(f"answers exclude other rows, which would change the figures; remove {names}")
         return self
 
 
@@ -307,9 +307,11 @@ class TeamRateLimits(_Part):
 
 
 class TeamContent(_Part):
-    """What a team begins with: its clock, its rules and the rows of its two environments."""
+    """The content of a team: its clock, its rules and the rows of its two environments."""
 
-    clock: Fixed | None = Field(None, description="Where the team's clock stands still; by default it runs.")
+    clock: Fixed | None = Field(
+        None, description="The instant at which the team's clock is frozen; by default it runs."
+    )
     rate_limits: TeamRateLimits | None = None
     faults: tuple[FaultRule, ...] = ()
     live: EnvironmentData = EnvironmentData()
@@ -385,5 +387,5 @@ def _repeated_slugs(dataset: Dataset) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, team in enumerate(dataset.teams):
         if team.slug in seen:
-            yield Problem(("teams", index, "slug"), f"the slug {team.slug!r} stands there twice")
+            yield Problem(("teams", index, "slug"), f"the slug {team.slug!r} is repeated")
         seen.add(team.slug)

@@ -22,7 +22,7 @@ CHUNK = 10_000
 """Rows of a kind that are in memory at once, at the most."""
 
 _CUSTOMERS_BEFORE = 365 * DAY
-"""How long before the first ticket the oldest customer came."""
+"""The time from the oldest customer to the first ticket."""
 
 # The share of a day's tickets that each hour brings (UTC), and how much of a Monday each weekday is.
 _OFFICE_HOURS = (1, 1, 1, 1, 1, 2, 4, 9, 18, 24, 26, 24, 18, 20, 24, 22, 18, 12, 7, 5, 4, 3, 2, 1)
@@ -110,7 +110,7 @@ def _customers(moments: Sequence[Instant], first: int) -> list[Row]:
 
 
 def _arrivals(recipe: Recipe, random: Random, since: Instant, until: Instant) -> Iterator[Instant]:
-    """Yield when each ticket comes, in order: so many in each hour as its share of the whole is."""
+    """Yield creation instants in order, spread over the hours by weight."""
     begins = range(since, until, HOUR)
     shares = list(accumulate(_hour_weight(recipe, begin) * (0.6 + 0.8 * random.random()) for begin in begins))
     done = 0
@@ -129,7 +129,7 @@ def _hour_weight(recipe: Recipe, begin: Instant) -> float:
 
 
 class _Desk:
-    """What happens to a ticket after it has come, up to now."""
+    """The events of a ticket after its creation, up to now."""
 
     def __init__(self, recipe: Recipe, random: Random, members: Sequence[str], now: Instant) -> None:
         self.recipe = recipe
@@ -158,7 +158,7 @@ class _Desk:
         elif is_resolved:
             status = _CLOSED if random() < 0.3 else _RESOLVED  # noqa: PLR2004
         elif resolved_at <= now:
-            # Nobody is at work on it any more: spam, a duplicate.
+            # Closed without a resolution: spam, a duplicate.
             status = _CLOSED
         elif is_answered:
             status = _OPEN if random() < 0.6 else _PENDING  # noqa: PLR2004

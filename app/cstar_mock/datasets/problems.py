@@ -1,4 +1,4 @@
-"""What is wrong with a data set, and where: every problem with the way to its field."""
+"""The problems of a data set: each with the path of its field."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ _BRANCHES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where.
+    """A problem, and its place.
 
     Attributes:
         contradiction: whether each field is well-formed, and only together they make no sense.
@@ -101,7 +101,7 @@ def _contradicts(found: Any) -> bool:
 
 
 def _is_of_the_other_shape(problem: Problem, value: object) -> bool:
-    # Where one or many may stand, a list is first compared with the one.
+    # Where one or many are allowed, a list is first compared with the one.
     return problem.message == _NO_OBJECT and isinstance(value, list)
 
 

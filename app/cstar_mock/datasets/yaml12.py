@@ -95,7 +95,7 @@ def _fail(node: yaml.Node, message: str) -> yaml.constructor.ConstructorError:
 
 
 def _check(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
-    """Return the number of values in a tree once its aliases are expanded: a few lines can stand for billions.
+    """Return the number of values in a tree once its aliases are expanded: a few lines can expand to billions.
 
     Raises:
         ConstructorError: there are too many, they are nested too deeply, a tag is not one of the core schema or
@@ -114,7 +114,7 @@ def _check(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
         children = [part for pair in node.value for part in pair]
     size = 1 + sum(_check(child, depth + 1, known) for child in children)
     if size > bounds.MOST_YAML_NODES:
-        raise _fail(node, f"stands for more than {bounds.MOST_YAML_NODES} values with its aliases")
+        raise _fail(node, f"expands to more than {bounds.MOST_YAML_NODES} values with its aliases")
     known[id(node)] = size
     return size
 
@@ -138,7 +138,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
                 key, "a key can't be a list or a mapping; render a template such as {{ name }} first, or quote it"
             )
         if key.value in seen:
-            raise _fail(key, f"the key {quoted(key.value)} stands there twice")
+            raise _fail(key, f"the key {quoted(key.value)} is repeated")
         seen.add(key.value)
 
 

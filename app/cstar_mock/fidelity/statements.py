@@ -51,8 +51,8 @@ class Statement:
         text: the statement in one sentence.
         mark: one of `MARKS`.
         level: one of `LEVELS`.
-        source: the page that states it; None for a decision of ours.
-        why: the reason of a decision of ours; None for a page's statement.
+        source: the page that states it; None for our decision.
+        why: the reason for our decision; None for a page's statement.
         setting: the option that changes it, if there is one.
         outside: the request that shows a client whether it holds; None if no request can.
         excluded: the reason why no request can; None if one can.
@@ -89,7 +89,7 @@ def find(id_: str) -> Statement:
     """Return a statement.
 
     Raises:
-        KeyError: there is none with this id.
+        KeyError: no statement has this id.
     """
     return {statement.id: statement for statement in statements()}[id_]
 

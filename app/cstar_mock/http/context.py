@@ -1,4 +1,4 @@
-"""What is known of a request while it is served."""
+"""The context of a request: the knowledge about it while it is served."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ CONTEXT = "cstar_mock.context"
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of the request so far; it grows on the request's way through the checks.
+    """The knowledge about a request; the checks add to it.
 
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
-        started: when the request came, on the performance counter, in seconds.
-        caller: whom the key stands for, once the request is counted.
-        rate_limit: where the key's window stands, once the request is counted.
-        hint: what was wrong with the key, for the response header.
+        started: the time of arrival, on the performance counter, in seconds.
+        caller: the owner of the key, once the request is counted.
+        rate_limit: the state of the key's window, once the request is counted.
+        hint: the reason for refusing the key, for the response header.
         preference_applied: what the request's `Prefer` header asked for and got, for the response header.
         fault: the fault rule that decided about the request, or `Prefer`.
         code: the `error.code` that is answered.
@@ -63,7 +63,7 @@ class RequestContext:
         return time.perf_counter() - self.started
 
     def milliseconds(self) -> float:
-        """Return how long it took until the request was recorded, or has taken so far, in milliseconds."""
+        """Return the milliseconds until the request was recorded, or until now."""
         if self.recorded_after is None:
             self.recorded_after = round(self.seconds() * 1000, 2)
         return self.recorded_after

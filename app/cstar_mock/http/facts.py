@@ -1,4 +1,4 @@
-"""What a request says, read once: for all requests that are equal to the byte if our own server serves them."""
+"""The facts of a request, read once: on our own server, once for all requests with the same bytes."""
 
 from collections.abc import Sequence
 from sys import getsizeof
@@ -31,7 +31,7 @@ class RequestFacts(NamedTuple):
         key: the digest of the key that it was sent with; None for no key.
         shown_path: the path as it may be recorded and logged.
         shown_query: the query as it may be recorded.
-        endpoint: `overview`, `agents` or `whoami`, if the path ends like one of theirs.
+        endpoint: `overview`, `agents` or `whoami`, if the path ends so.
         team_id: the team in the path, if it is that of an analytics endpoint.
         headers: as they may be recorded.
         size: bytes of `shown_path`, `shown_query` and `headers`.

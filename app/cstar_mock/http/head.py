@@ -32,7 +32,7 @@ def check_method(method: bytes) -> None:
         ApiError: REQUEST_MALFORMED.
     """
     if method == b"CONNECT":
-        raise malformed("CONNECT is for proxies, and this is none")
+        raise malformed("CONNECT is for proxies, and this is an API")
 
 
 def check_size(target: bytes, headers: _Headers) -> None:

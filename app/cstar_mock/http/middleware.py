@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Recorder(Protocol):
-    """Counts requests, for whoever watches the server."""
+    """Counts requests, for the metrics."""
 
     def begun(self) -> None:
         """Count a request as in progress."""
@@ -50,7 +50,7 @@ Find: TypeAlias = Callable[[RequestFacts, Client], Coroutine[Any, Any, Replay | 
 
 
 class RequestContextMiddleware:
-    """Makes the context, writes its headers, records the request, and answers what nobody else could."""
+    """Makes the context, writes its headers, records the request, and answers crashes."""
 
     def __init__(
         self, app: ASGIApp, journal: Journal, monitoring: Recorder | None = None, find: Find | None = None
@@ -207,12 +207,12 @@ def _log_crash(context: RequestContext, facts: RequestFacts) -> None:
 async def _answer_failure(
     context: RequestContext, facts: RequestFacts, scope: Scope, send: Send, failure: BaseException
 ) -> None:
-    """Log a crash, or that our server cancels the request as it takes longer than the way out may, and answer it."""
+    """Log a crash, or that our server cancels the request as it takes longer than a shutdown may, and answer it."""
     is_our_server = CONNECTION in scope.get("extensions", {})
     error = ApiError(errors.INTERNAL_ERROR)
     if isinstance(failure, CancelledError):
         if not is_our_server:
-            raise failure  # another server has reasons of its own
+            raise failure  # another server has its own reasons
         logger.warning("cancelled %s %s", facts.method, facts.shown_path, extra=context.log_fields())
         error = errors.unavailable()
         error.headers["Connection"] = "close"

@@ -1,4 +1,4 @@
-"""What the two OpenAPI documents have in common: license, contact, tags, and summaries of operations."""
+"""The parts that both OpenAPI documents share: license, contact, tags, and summaries of operations."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def document(app: FastAPI, *, server: dict[str, str], tags: dict[str, str]) -> d
     Args:
         app: the application, whose title, version, description and routes are described.
         server: the URL where it is served, and a description.
-        tags: what each tag stands for, in the order of the document.
+        tags: the description of each tag, in the order of the document.
     """
     return get_openapi(
         title=app.title,

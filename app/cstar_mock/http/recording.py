@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PENDING, ANSWERED = RequestState.PENDING, RequestState.ANSWERED
 
 SLOW_SECONDS = 0.02
-"""A request that is not answered after so many seconds is recorded as pending, so that it can be seen while it waits
+"""Seconds after which a request without an answer is recorded as pending, so that it can be seen while it waits
 for the database. Those that a fault rule delays are recorded at once."""
 
 

@@ -26,7 +26,7 @@ def log_unavailable(context: RequestContext, error: Unavailable) -> None:
 
 
 class _RequestRecord(logging.LogRecord):
-    """A log record of a request, made without finding out what no line of ours has: that costs more than the line."""
+    """A log record without the look-up of frame, thread and process, which costs more than writing the line."""
 
     team: str | None = None
     key: str | None = None
@@ -37,7 +37,7 @@ class _RequestRecord(logging.LogRecord):
         self.levelno, self.levelname = level, logging.getLevelName(level)
         self.created = time.time()
         self.msecs = float(int(self.created % 1 * 1000))
-        # What any formatter may ask for.
+        # The attributes that any formatter may use.
         self.pathname = self.filename = self.module = self.funcName = ""
         self.lineno, self.relativeCreated = 0, 0.0
         self.exc_info = self.exc_text = self.stack_info = None

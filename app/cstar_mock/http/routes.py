@@ -1,4 +1,4 @@
-"""What a request is called by whoever watches the server: few names, whatever clients send."""
+"""The names of routes and methods in logs and metrics: few, whatever clients send."""
 
 import re
 from collections.abc import Mapping
@@ -33,5 +33,5 @@ def route_of(path: str) -> str:
 
 
 def method_of(method: str) -> str:
-    """Return a method, or `other` if it is none that HTTP has."""
+    """Return a method, or `other` if HTTP does not define it."""
     return method if method in _METHODS else OTHER

@@ -1,1 +1,1 @@
-"""What operators see: log lines, metrics, traces."""
+"""The signals for operators: log lines, metrics, traces."""

@@ -1,4 +1,4 @@
-"""Writes to a file descriptor from a thread of its own, so that nothing else ever waits for it.
+"""Writes to a file descriptor from a separate thread, so that nothing else ever waits for it.
 
 Standard error may be a pipe without a reader, a full disk, a terminal that is gone or a closed descriptor. None of
 these may block or end a server, nor fill its memory.

@@ -87,7 +87,7 @@ def configure(log_format: LogFormat, log_level: LogLevel) -> None:
 
     Python's own warnings, and exceptions that nothing catches, become log lines too: printing them could block.
     """
-    # Nothing of this is in a line of ours, and finding it out costs more than writing the line.
+    # Our lines have none of this, and the look-up costs more than the writing.
     logging._srcfile = None  # noqa: SLF001  (as the logging HOWTO advises)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     formatters: dict[str, Any] = {

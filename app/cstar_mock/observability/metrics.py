@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what was asked, how it was answered, how long it took.
+"""Metrics for Prometheus: requests, answers, durations.
 
 Imported only with the setting `metrics`, as it needs the extra of that name. No label ever has what a client sent:
 each has a bounded set of values, whatever comes over the wire. With several workers each one writes its numbers to
@@ -40,7 +40,7 @@ class Monitoring:
     """The metrics of one application."""
 
     def __init__(self, *, team_label: bool) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the text, and nobody reads them
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the text, and no query uses them
         self._registry = CollectorRegistry()
         self._folder = os.environ.get(FOLDER_VARIABLE)
         self._team_label = team_label

@@ -69,7 +69,7 @@ class Tracing:
 
     @property
     def telemetry(self) -> TelemetryConfig:
-        """What FastAPI is to do: a span for each request, except those of whoever watches the server."""
+        """FastAPI's part: a span for each request, except probes and scrapes."""
         return {
             "tracer_provider": self._provider,
             "metrics": False,

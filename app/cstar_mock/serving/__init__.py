@@ -1,1 +1,1 @@
-"""One running server: the process, its workers, the connection, the way out."""
+"""One running server: the process, its workers, the connection, the shutdown."""

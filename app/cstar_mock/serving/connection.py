@@ -23,7 +23,7 @@ from cstar_mock.serving import connection_faults, refusals
 from cstar_mock.traffic.fault_rules import ConnectionFault
 
 DRAIN_SECONDS = 0.5
-"""How long an idle connection is kept when the server shuts down."""
+"""Seconds that an idle connection is kept when the server shuts down."""
 _log = logging.getLogger("cstar_mock.requests")
 
 
@@ -98,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None:
-            # With pipelining, uvicorn tells only the newest request that nobody will read its answer.
+            # With pipelining, uvicorn tells only the newest request that its client is gone.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -129,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            # What a callback below raised is the context of the parser's own exception.
+            # The exception of a callback below is the context of the parser's own.
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else head.malformed(str(error) or "it can't be read"))
             return False
@@ -261,7 +261,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or tell a client why there is none."""
+        """Go on with the next request, or send the refusal."""
         if self._refusal is None:
             self._complete()
             if self.transport.is_closing():

@@ -76,7 +76,7 @@ def execute(command: Sequence[str], options: Sequence[str]) -> int:
     """
     running = _Command()
     with running.getting_signals(), serve(*options) as server:
-        # A key of the real service that stands in the environment is not for this server, nor for this command.
+        # A key of the real service in the environment is neither for this server nor for this command.
         outside = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         code = running.run(command, {**outside, **server.environment()})
     return code if code >= 0 else 128 - code

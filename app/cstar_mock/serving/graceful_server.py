@@ -17,7 +17,7 @@ from cstar_mock.http.extensions import DRAINING
 from cstar_mock.serving.listener import has_waiting, keep_out, let_in
 
 _QUEUE_SECONDS = 1
-"""How long the connections that the kernel has accepted are still taken."""
+"""Seconds in which connections that the kernel has accepted are still taken."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -49,8 +49,8 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, answer the requests of the open ones, and close everything."""
-        # Closing a listener resets the connections that the kernel has accepted and we have not: so first nobody new is
-        # let in, then the queue is emptied.
+        # Closing a listener resets the connections that the kernel has accepted and we have not: so first new ones
+        # are kept out, then the queue is emptied.
         self.lifespan.state[DRAINING] = True
         for listener in sockets or ():
             keep_out(listener)

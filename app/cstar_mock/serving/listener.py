@@ -1,4 +1,4 @@
-"""The listening socket: how it is opened, and how no new connection is let in on the way out."""
+"""The listening socket: opening it, and keeping new connections out during a shutdown."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 is a free one.
 
     Raises:
-        CannotListen: the port is taken, or the host is none of this machine.
+        CannotListen: the port is taken, or the host is not an address of this machine.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -29,7 +29,7 @@ _HEADER_BYTES = 500
 
 
 class _Replayed:
-    """Stands in the place of uvicorn's cycle for a request that was replayed: its response is complete."""
+    """Replaces uvicorn's cycle for a replayed request: its response is complete."""
 
     response_started = response_complete = keep_alive = True
     disconnected = waiting_for_100_continue = False

@@ -1,4 +1,4 @@
-"""One running server: the socket, the workers, the ready file, the way out."""
+"""One running server: from the settings to the ready file, and the shutdown."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ _log = logging.getLogger("cstar_mock.server")
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What there is to know about a server that answers.
+    """The announcement of a server that answers requests.
 
     Attributes:
         url: where it really is.
@@ -78,7 +78,7 @@ def serve(settings: Settings, announce: Callable[[Announcement], None]) -> None:
         announce: called once requests are answered.
 
     Raises:
-        CannotListen: the port is taken, or the host is none of this machine.
+        CannotListen: the port is taken, or the host is not an address of this machine.
         DatasetError: a data set can't be loaded.
         SchemaOutdated: the database needs `cstar-mock db upgrade`.
         StateUnavailable: the shared state can't be reached.

@@ -1,4 +1,4 @@
-"""A server in a process of its own, with nothing but the standard library."""
+"""A server in a separate process, started with the standard library alone."""
 
 import json
 import multiprocessing
@@ -28,7 +28,7 @@ end_when_alone()
 from cstar_mock.cli import main
 main()
 """
-"""What the server's process runs: the package that this process runs, beside what is installed.
+"""The program of the server's process: the package of this process, beside the installed ones.
 
 Everything else that can be imported here is found there last, so that no module of the tests' own, or of the working
 directory, takes the place of one that the server needs."""
@@ -104,7 +104,7 @@ def serve(*options: str) -> Iterator[ServerProcess]:
             *("serve", "--port", "0", "--log-level", "warning"),
             *(*options, "--ready-file", str(ready_file)),
         ]
-        # A session of its own: Ctrl-C is for the tests, which then end the server. Its standard input is a pipe that
+        # A separate session: Ctrl-C is for the tests, which then end the server. Its standard input is a pipe that
         # closes with this process, however that ends: so no server is left behind by one that was killed.
         process = subprocess.Popen(  # noqa: S603  (our own command)
             [*_python(), *command],

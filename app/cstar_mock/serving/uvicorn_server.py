@@ -1,7 +1,7 @@
 """uvicorn with our connection; and without it where uvicorn is newer than this release knows.
 
-Our connection and the way out rely on private parts of uvicorn (`tests/unit/test_uvicorn_names.py`). The package allows
-no newer uvicorn, but an environment may have one all the same.
+Our connection and the shutdown rely on private parts of uvicorn (`tests/unit/test_uvicorn_names.py`). The package
+allows no newer uvicorn, but an environment may have one all the same.
 """
 
 import logging
@@ -18,10 +18,10 @@ NEWEST_KNOWN = (0, 54)
 """The newest minor release of uvicorn whose private parts this release knows; `pyproject.toml` allows none after it."""
 
 GRACE_SECONDS = 4
-"""How long requests in flight have to end after SIGTERM; the whole way out takes at most five seconds."""
+"""Seconds that requests in flight have to end after SIGTERM; a shutdown takes at most five."""
 
 _LAST_ANSWERS_SECONDS = 0.5
-"""How long requests that were cancelled have to be recorded and answered."""
+"""Seconds that cancelled requests have to be recorded and answered."""
 
 _log = logging.getLogger("cstar_mock.server")
 

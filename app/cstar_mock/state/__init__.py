@@ -1,4 +1,4 @@
-"""What is remembered of requests and is no row: counters, counts of fault rules, the journal.
+"""The state of requests besides the rows: counters, counts of fault rules, the journal.
 
 It is kept in this process, or in a Valkey that several workers and hosts share. The protocols belong to those who use
 them: `rate_limit.Windows`, `faults.FaultCounts`, `journal.Journal`.
@@ -39,7 +39,7 @@ class State:
         """Ask the Valkey for an answer.
 
         Raises:
-            StateUnavailable: there is none.
+            StateUnavailable: no answer came.
         """
         if self.engine is not None:
             await self.engine.check()

@@ -1,4 +1,4 @@
-"""The state in this process: as fast as it gets, and nobody else's.
+"""The state in the memory of this process.
 
 Only touched from the event loop, and without an `await` inside, so it needs no lock.
 """
@@ -28,7 +28,7 @@ _ENTRY_BYTES = 600
 
 
 class _NamedLimit(RateLimitItemPerSecond):
-    """A limit whose counter has a name of its own: changing the amount does not begin a new window."""
+    """A limit whose counter has its own name: changing the amount does not begin a new window."""
 
     def key_for(self, *identifiers: bytes | str | float) -> str:
         """Return the counter's name."""
@@ -58,7 +58,7 @@ class WindowStorage(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What limits may wrap; memory raises nothing."""
+        """The errors that limits may wrap; memory raises none."""
         return MemoryError
 
     def incr(self, key: str, expiry: int, amount: int = 1, **_elastic: bool) -> int:
@@ -120,7 +120,7 @@ class WindowStorage(Storage):
 
 
 class MemoryWindows:
-    """Counters by name: slowapi's fixed-window strategy over a storage of ours.
+    """Counters by name: slowapi's fixed-window strategy over our storage.
 
     No slowapi middleware, decorator or default limit takes part: they skip included routers, read the environment
     behind our back, and fail open on a string they can't parse (docs/decisions/0003-slowapi.md).

@@ -1,7 +1,7 @@
 """The state in Valkey (or Redis): what several workers, or several hosts, count and record together.
 
-Whatever has to be decided and written at once is one Lua script, and so one round trip that nobody comes between. No
-command is sent twice: a count must not grow by two because an answer was lost.
+Each decision with its writes is one Lua script, and so one round trip that no other command interrupts. No command is
+sent twice: a count must not grow by two because an answer was lost.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class Engine:
         """Ask for an answer.
 
         Raises:
-            StateUnavailable: there is none.
+            StateUnavailable: no answer came.
         """
         await self.send("PING")
 
@@ -123,7 +123,7 @@ class Engine:
             async with asyncio.timeout(self._timeout):
                 if self._client is not None:
                     return await commands(self._client)
-                # Nobody would close a connection that outlives the command: before `open`, none does.
+                # Before `open`, no connection outlives its command: there would be no one to close it.
                 async with self._new_client() as client:
                     return await commands(client)
         except TimeoutError:
@@ -157,7 +157,7 @@ class Script:
         """Run it on one key, and return its answer.
 
         Raises:
-            StateUnavailable: there is none.
+            StateUnavailable: no answer came.
         """
         return await engine.evaluate(self, key, arguments)
 

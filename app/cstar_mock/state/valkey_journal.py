@@ -126,7 +126,7 @@ class ValkeyJournal:
         found: dict[str, Entry] = {}
         for start in range(0, self.size, _PAGE):
             page = await self._run(_READ, team_id, start, start + _PAGE - 1)
-            # What was recorded between two pages has moved the rest: entries come twice, but none is left out.
+            # Entries recorded between two pages move the rest: some are read twice, but all are read.
             found |= {entry.id: entry for entry in map(_read, page)}
             if len(page) < _PAGE:
                 break

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError
 
 _MANY = 500
-"""From how many rows on PostgreSQL is to copy them and count anew, and SQLite to index anew."""
+"""Row count from which PostgreSQL uses COPY and ANALYZE, and SQLite rebuilds its indexes."""
 
 _LARGE_CACHE_KIB = 256 * 1024
-"""What SQLite may keep in memory while much comes in: less, and it writes the same pages again and again."""
+"""KiB of pages that SQLite caches during a large insert: with less, it writes the same pages again and again."""
 
 _MUCH = 10
 
@@ -69,12 +69,12 @@ def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iter
             for row in rows:
                 copy.write_row(row)
     except driver_error as error:
-        # SQLAlchemy has no COPY, so nobody but us puts the error into its words.
+        # SQLAlchemy has no COPY, so we have to translate the error.
         raise DBAPIError.instance(statement, None, error, driver_error, dialect=connection.dialect) from error
 
 
 def are_many(connection: Connection, tables: Sequence[Table], rows: int) -> bool:
-    """Whether so many rows come into one of the tables that it is cheaper to make the indexes anew afterwards.
+    """Whether a table gets enough new rows that rebuilding its indexes afterwards is cheaper.
 
     It is on SQLite, once more rows come than there are: to sort all of them once costs a third of finding the place of
     each. On PostgreSQL it would keep everybody from reading meanwhile.
@@ -86,7 +86,7 @@ def are_many(connection: Connection, tables: Sequence[Table], rows: int) -> bool
 
 @contextmanager
 def indexed_at_the_end(connection: Connection, tables: Sequence[Table], *, many: bool) -> Iterator[None]:
-    """Insert into tables without their indexes, and make these anew afterwards; with `many` off, as ever.
+    """Drop the tables' indexes for the block and rebuild them at its end; a no-op unless `many`.
 
     Args:
         connection: the store, in a transaction, which brings the indexes back if it fails.
@@ -135,7 +135,7 @@ def _statement(table: Table, names: tuple[str, ...], rows: int, conflict: str, d
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Yield the rows in parts of few different lengths, so that each statement is put into words once."""
+    """Yield the rows in parts of few different lengths, so that each statement is compiled once."""
     start, most = 0, _MOST_ROWS
     while start < len(rows):
         while most > len(rows) - start:

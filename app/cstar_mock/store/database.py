@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of PostgreSQL to take, and how long to wait for it; SQLite needs none of them.
+    """The bounds for PostgreSQL: connections and waits; SQLite needs none.
 
     Attributes:
         pool_size: connections, and threads that work on them.
@@ -74,10 +74,10 @@ class Database:
             self._snapshots: Engine = self.engine.execution_options(**{sqlite.BEGIN: "BEGIN"})
         else:
             self.engine = self._postgresql_engine()
-            # What is read after the team's lock is what the last writer committed, whatever the database's default is.
+            # A read after the team's lock sees what the last writer committed, whatever the database's default is.
             self._writer = self.engine.execution_options(isolation_level="READ COMMITTED")
             self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            # A statement is a transaction of its own, which spares two of three round trips; on SQLite it is anyway.
+            # Each statement is its own transaction, which saves two of three round trips; on SQLite it is anyway.
             self._committed = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._reader: Connection | None = None
@@ -284,7 +284,7 @@ class Database:
 
 
 class Prepared:
-    """A statement that is put into words once for each kind of engine, not anew for each request.
+    """A statement compiled to SQL once for each dialect and reused.
 
     Its rows come as the driver gives them: for text and whole numbers only.
     """
@@ -299,7 +299,7 @@ class Prepared:
         values = {**constants, **parameters}
         driver = connection.connection.driver_connection
         if isinstance(driver, sqlite3.Connection) and not connection.engine.dispatch.before_cursor_execute:
-            # Nobody watches the statements, and SQLAlchemy would take half as long as SQLite does.
+            # No listener watches the statements, and SQLAlchemy would take half as long as SQLite does.
             with suppress(sqlite3.Error):  # which SQLAlchemy then says in its own words
                 return driver.execute(text_, values).fetchall()
         return connection.exec_driver_sql(text_, values).fetchall()

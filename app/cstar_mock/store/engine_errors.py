@@ -1,4 +1,4 @@
-"""What an engine's error means for the request: try again, 409, or 503 with a sentence for the log.
+"""The meaning of an engine's error for the request: try again, 409, or 503 with a sentence for the log.
 
 PostgreSQL names its errors by SQLSTATE, whose first two characters are a class; SQLite by extended result codes,
 whose names begin with the primary code. The longest prefix that is listed decides.
@@ -71,7 +71,7 @@ def is_transient(error: SQLAlchemyError) -> bool:
 
 
 def translated(error: Exception) -> Exception | None:
-    """Return the meaning of an error of SQLAlchemy or of the driver, or None for a fault of ours."""
+    """Return the meaning of an error of SQLAlchemy or of the driver, or None for a bug."""
     problem = _problem(_code(error))
     if problem is not None:
         return StoreUnavailable(problem)

@@ -33,7 +33,7 @@ from cstar_mock.contract.vocabulary import Environment, KeyType, TicketStatus
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows are meant. Every statement takes it first, so nobody reads across teams by forgetting to."""
+    """A team and an environment. Every statement takes it first, so that none can read across teams."""
 
     team_id: str
     environment: str
@@ -219,7 +219,7 @@ class CsatResponse(Base):
 
 
 class Rollup(Base):
-    """What happened in one bucket of time: `bucket` is an instant shifted right by `width` bits (see `rollups`).
+    """The counts of one bucket of time: `bucket` is an instant shifted right by `width` bits (see `rollups`).
 
     `dropped` counts those of the tickets created there that are closed without a resolution, `newest_tickets` the
     customers whose newest ticket was created there.
@@ -244,7 +244,7 @@ class Rollup(Base):
 
 
 class MemberTotals(Base):
-    """What a member's tickets add up to, over all time.
+    """The totals of a member's tickets, over all time.
 
     What customers waited for first responses is kept as seconds and microseconds, as a sum of microseconds could be
     more than 64 bits hold.

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import InvalidatePoolError
 
 _GRACE_SECONDS = 1
-"""How much longer than a statement may take we wait for the engine to say that it took too long."""
+"""Seconds after the statement's time-out in which the engine has to report it."""
 
 _PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -91,8 +91,8 @@ def connect_impatiently(
 def prepare_nothing_behind_a_pooler(driver: Any, _record: object) -> None:
     """Stop a new connection from preparing statements if a pooler may hand each transaction to another server process.
 
-    A statement is prepared in one process; in another one its name is unknown, or another client's. A pooler tells its
-    clients a process id of its own invention.
+    A statement is prepared in one process; in another one its name is unknown, or another client's. A pooler reports
+    an invented process id to its clients.
     """
     driver.autocommit = True  # else the question would begin a transaction
     process = driver.execute("SELECT pg_backend_pid()").fetchone()[0]

@@ -1,6 +1,6 @@
 """The queries that compute roll-ups from rows, and the shape of the roll-ups.
 
-Time is cut into buckets of four widths. A width is a number of bits: an instant, shifted right by so many bits, is the
+Time is cut into buckets of four widths. A width is a number of bits: an instant, shifted right by it, is the
 number of its bucket. A bucket is 32 of the next finer width, and the finest is 134 seconds long.
 """
 
@@ -47,7 +47,7 @@ WIDTHS = (27, 32, 37, 42)
 FINEST = WIDTHS[0]
 
 COUNTED = ("tickets", "dropped", "resolved", "customers", "newest_tickets", "responses", "score_sum")
-"""What a bucket counts."""
+"""The counts of a bucket."""
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ the rows in the one fine bucket that contains the instant: exact to the microsec
 entries to read. Wider buckets would be fewer to write in a load, but would leave more rows to count: of five million
 tickets in three months it is 100 at a busy hour.
 
-`rows` hands every change that it makes to `Changes`, and nobody else writes to tables that are rolled up. What was
-written behind its back is found by `differences`, and mended by `rebuild`.
+`rows` hands every change that it makes to `Changes`, and no other module writes rolled-up tables. `differences`
+finds writes by others, and `rebuild` repairs them.
 """
 
 from collections import Counter, defaultdict
@@ -62,7 +62,7 @@ Counts: TypeAlias = dict[Any, list[int]]
 
 
 class Changes:
-    """What a change of rows adds to the roll-ups of one environment: first counted, at the end written."""
+    """The changes that rows make to the roll-ups of one environment: counted first, written at the end."""
 
     def __init__(self, scope: Scope) -> None:
         self._whose = asdict(scope)
@@ -183,7 +183,7 @@ def delete_all(connection: Connection, team_id: str, environment: str | None = N
 
 
 def rebuild(connection: Connection, scope: Scope) -> None:
-    """Compute the roll-ups of an environment anew from the rows: after a large load, the cheapest way."""
+    """Rebuild the roll-ups of an environment from the rows: after a large load, the cheapest way."""
     delete_all(connection, scope.team_id, scope.environment)
     for table, expected in EXPECTED:
         connection.execute(insert(table).from_select(list(table.columns.keys()), expected), asdict(scope))

@@ -1,6 +1,6 @@
 """The rows of a team: their rules in words, and the ways to create, list, change and delete them.
 
-The schema's constraints hold the rules too; here they are said so that a person can mend the row.
+The schema has the same rules as constraints; here each has a message by which a person can fix the row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """What makes no sense about a row: the how manieth it is, which column, and why."""
+    """One invalid row: its index in the batch, the column, and the reason."""
 
     index: int
     column: str

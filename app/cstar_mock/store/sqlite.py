@@ -1,7 +1,7 @@
 """SQLite's engine: a file in WAL mode, so that a reader sees the last commit and never waits for a writer.
 
-A database in memory is such a file too, a private one: SQLite's own databases in memory let nobody read while somebody
-writes. Its name is removed as soon as its connections are open, so nothing is left behind, however the process ends.
+A database in memory is such a file too, a private one: SQLite's own databases in memory block readers during a
+write. Its name is removed as soon as its connections are open, so nothing is left behind, however the process ends.
 """
 
 import shutil
@@ -27,10 +27,10 @@ _PRIVATE_CONNECTIONS = SNAPSHOT_THREADS + 3
 """The loop's reader, the writer, a thread for each snapshot, and one for work outside the event loop."""
 
 _READER_WAITS_MS = 100
-"""How long a reader may wait, for a WAL that another process is recovering: it keeps the event loop waiting, too."""
+"""Seconds that a reader waits for a WAL that another process recovers; the event loop waits as well."""
 
 _WRITER_WAITS_SECONDS = 5
-"""How long a write waits for another process to end its own, counted from when it was asked for."""
+"""Seconds that a write waits for another process's write, from its request on."""
 
 _RETRY_SECONDS = 0.01
 

@@ -89,7 +89,7 @@ def _verify(connection: Connection, scope: Scope, wanted: Answers, now: Instant)
     """Ask the service that serves the API whether it now answers what was wanted.
 
     Raises:
-        DatasetError: it does not, which is a fault of ours.
+        DatasetError: it does not, which is a bug.
     """
     if wanted.overview is not None:
         given = service.overview(connection, scope, wanted.overview.period, now).model_dump()

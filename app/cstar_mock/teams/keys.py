@@ -137,7 +137,7 @@ def list_(connection: Connection, team: str | None = None) -> list[ListedKey]:
 
 
 def revoke(connection: Connection, key_id: str, team: str | None = None) -> None:
-    """Revoke a key for ever.
+    """Revoke a key permanently.
 
     Args:
         connection: the store.

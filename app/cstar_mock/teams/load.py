@@ -80,7 +80,7 @@ def _load_team(connection: Connection, dataset: str, team: TeamData, replace: bo
     known = connection.execute(
         select(Team.id, Team.slug, Team.name, Team.origin)
         .where((Team.id == team_id) | (Team.slug == team.slug))
-        # Whoever locks several teams locks them in the same order.
+        # Several teams are always locked in the same order.
         .order_by(Team.id)
     ).all()
     if len(known) == 1 and (known[0].id, known[0].origin) == (team_id, team.origin()):

@@ -74,7 +74,7 @@ def key_ids(connection: Connection, team_id: str) -> list[str]:
 
 
 def freeze(connection: Connection, team: str, instant: Instant | None) -> TeamClock:
-    """Stop the team's clock at an instant, by default where it stands.
+    """Stop the team's clock at an instant, by default at its present one.
 
     Raises:
         UnknownName: there is no such team.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _START_SECONDS = 120
-"""How long a command has until its server is ready: it may have to download it first."""
+"""Seconds until the server of a command must be ready: it may have to be downloaded first."""
 _END_SECONDS = 10
 
 
@@ -39,7 +39,7 @@ def started(command: str, options: Sequence[str]) -> Iterator[dict[str, Any]]:
             *("--ready-file", str(ready_file), "--exit-on-stdin-eof"),
         ]
         try:
-            # A session of its own: Ctrl-C is for the tests, which then end the server.
+            # A separate session: Ctrl-C is for the tests, which then end the server.
             process = subprocess.Popen(  # noqa: S603  (the user's own command)
                 arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )

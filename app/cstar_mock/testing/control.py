@@ -33,7 +33,7 @@ class Unreachable(ConnectionError):
 
 
 class HttpSender:
-    """Sends each request over a connection of its own, so that threads may share it and no connection gets stale.
+    """Sends each request over a new connection, so that threads can share it and no connection becomes stale.
 
     Raises:
         ValueError: the URL is not the origin of an HTTP server.
@@ -78,8 +78,8 @@ class Control:
         Args:
             method: the HTTP method.
             path: the path below `/__admin`, percent-encoded.
-            body: what to send as JSON.
-            query: the query parameters; those that are None are left out.
+            body: the body, sent as JSON.
+            query: the query parameters; None values are left out.
 
         Raises:
             Refused: the response is an error.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _KEPT = ("clock", "rateLimits", "faults", "live", "test")
-"""What a new team takes of the first team of a data set; its name and keys are its own."""
+"""The fields that a new team takes from the first team of a data set; name and keys are new."""
 
 _SCALARS = (
     ("null", r"^(?:~|null|)$", ["~", "n", ""]),
@@ -18,7 +18,7 @@ _SCALARS = (
     ("float", r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
     ("merge", r"^<<$", ["<"]),
 )
-"""What is not text, nearly as in YAML 1.2: times stay text, and so do `yes`, `010` and `1:30`."""
+"""The scalars that are not text, nearly as in YAML 1.2: times stay text, and so do `yes`, `010` and `1:30`."""
 
 
 def is_path(dataset: object) -> bool:

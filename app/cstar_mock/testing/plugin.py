@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     elsewhere = [f"cstar_{name}" for name in ("url", "command") if _named(config, name)]
     if where == "asgi" and (elsewhere or config.getini("cstar_server_options")):
         raise pytest.UsageError(
-            f"{(elsewhere or ['cstar_server_options'])[0]} is for a server in a process of its own, not for 'asgi'"
+            f"{(elsewhere or ['cstar_server_options'])[0]} is for a server in a separate process, not for 'asgi'"
         )
     if len(elsewhere) > 1:
         raise pytest.UsageError("give cstar_url, or cstar_command: a server either runs already or is started")
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def cstar_server(pytestconfig: pytest.Config) -> "Iterator[Server]":
-    """A cstar-mock server for the whole session: a named one, the one of `cstar-mock exec`, or one of its own."""
+    """A cstar-mock server for the whole session: a named one, the one of `cstar-mock exec`, or a new one."""
     with _entered(lambda: _server(pytestconfig)) as running:
         yield running
 
@@ -77,7 +77,7 @@ def cstar(request: pytest.FixtureRequest, cstar_server: "Server") -> "Iterator[T
 
 @contextmanager
 def _entered(make: "Callable[[], AbstractContextManager[_T]]") -> "Iterator[_T]":
-    """Enter a context; what the user can mend about that fails in one sentence, without our source."""
+    """Enter a context; a failure that the user can fix is one sentence, without our source."""
     from cstar_mock.testing.command import NotStarted  # noqa: PLC0415
     from cstar_mock.testing.control import Refused, Unreachable  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ _MOST_LINES = 20
 
 @fail_at_the_caller
 class Requests:
-    """What clients sent."""
+    """The requests that clients sent."""
 
     def __init__(self, control: Control, team: str) -> None:
         self._control = control
@@ -47,7 +47,7 @@ class Requests:
         return [entry for entry in listed if own in f"{entry['request']['path']}/" or not _names_a_team(entry)]
 
     def wait_for(self, number: int = 1, *, timeout: float = 5.0, **criteria: Any) -> list[dict[str, Any]]:
-        """Wait until at least so many requests match the criteria, and return them, the newest first.
+        """Wait until a number of requests match the criteria, and return them, the newest first.
 
         A request matches from its arrival on, also while it is pending: `wait_for(1, state="answered")` waits for the
         answer.

@@ -1,4 +1,4 @@
-"""A server for tests: in a process of its own, in this process, or a running one."""
+"""A server for tests: in a separate process, in this process, or a running one."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -210,7 +210,7 @@ class Clock(_Part):
         return datetime.fromisoformat(self._control.call("GET", f"{self._team}/clock")["now"])
 
     def freeze(self, instant: datetime | str | None = None) -> None:
-        """Stop the clock, by default where it stands.
+        """Stop the clock, by default at its present instant.
 
         Raises:
             ValueError: the instant has no time zone, and would be another one on the next machine.

@@ -1,1 +1,1 @@
-"""What happens to one request by rule: its key, its limit, its faults, its cached answer, its journal entry."""
+"""The rules about one request: its key, limit, faults, cached answer and journal entry."""

@@ -20,7 +20,7 @@ _ANSWER_BYTES = 500
 
 
 class Asked(NamedTuple):
-    """What a request asks for, however its query spells it.
+    """The question of a request, however its query is written.
 
     Attributes:
         endpoint: `overview` or `agents`.

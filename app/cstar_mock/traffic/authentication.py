@@ -1,4 +1,4 @@
-"""Who calls: from the `Authorization` header to a key, from the key to what it may do.
+"""Authentication: from the `Authorization` header to a key, from the key to its caller.
 
 The checks are plain functions of headers and rows; nothing here knows FastAPI. `api.dependencies` puts them into
 the documented order.
@@ -143,7 +143,7 @@ class KeyRing:
             self._lookups = Batches(self._look_up_all, _BATCH)
 
     async def find(self, key: bytes) -> Caller | None:
-        """Return the caller that a key stands for, given as its digest; None if it is unknown, revoked or expired.
+        """Return the caller that owns the key with this digest; None if the key is unknown, revoked or expired.
 
         Raises:
             StoreUnavailable: the database can't be reached.
@@ -221,7 +221,7 @@ def bearer_token(headers: Headers) -> str | None:
 
 
 def key_digest(headers: Headers) -> bytes | None:
-    """Return the digest of the key that a request was sent with, or None if there is none."""
+    """Return the digest of a request's key, or None without a key."""
     token = bearer_token(headers)
     return None if token is None else digest(token)
 

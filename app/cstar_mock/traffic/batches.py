@@ -1,6 +1,6 @@
 """Batches of questions to an engine.
 
-While a batch is under way, new questions wait, and the next batch takes all of them. So many requests share one round
+While a batch is under way, new questions wait, and the next batch takes all of them. Thus many requests share a round
 trip, and a question that is alone does not wait. A batch starts after its questions arrived: an answer is as fresh as
 that of a question that is sent alone.
 """
@@ -23,7 +23,7 @@ class Batches(Generic[Q, A]):
 
         Args:
             ask: asks a batch. It returns, for each question in order, the answer or the exception for its asker. An
-                exception that it raises goes to all askers of this batch, and to nobody else.
+                exception that it raises goes to all askers of this batch, and to no other.
             size: most questions of a batch.
         """
         self._ask_all = ask

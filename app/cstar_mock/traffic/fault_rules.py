@@ -32,7 +32,7 @@ from cstar_mock.contract.vocabulary import Endpoint, Environment, KeyType
 
 
 class ConnectionFault(StrEnum):
-    """What can happen to the connection itself; WireMock's names."""
+    """The faults of a connection; WireMock's names."""
 
     CONNECTION_RESET_BY_PEER = "CONNECTION_RESET_BY_PEER"
     EMPTY_RESPONSE = "EMPTY_RESPONSE"
@@ -128,7 +128,7 @@ Seconds = (
     Annotated[float, Field(gt=0, le=31_536_000)]
     | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^PT[1-9][0-9]{0,6}S$"})]
 )
-"""How a time to live may be written; other ISO 8601 durations are fine, too."""
+"""The forms of a time to live; other ISO 8601 durations are allowed as well."""
 
 
 TimeToLive = Annotated[Number, Field(gt=0, le=31_536_000), BeforeValidator(_seconds, json_schema_input_type=Seconds)]
@@ -150,7 +150,7 @@ class FaultRequest:
 
 
 class FaultRule(_Part):
-    """One rule: whom it is about, what happens, and how often."""
+    """One rule: the requests it matches, its effect, and how many it fails."""
 
     id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     match: Match = Match()
@@ -159,8 +159,8 @@ class FaultRule(_Part):
     retry_after: RetryAfter | None = Field(
         None, description="Seconds in `Retry-After`, also 0 or 0.5; null for none. By default 1 on 429 and 503."
     )
-    delay: Delay | None = Field(None, description="How long to wait before anything else happens.")
-    fault: ConnectionFault | None = Field(None, description="What happens to the connection.")
+    delay: Delay | None = Field(None, description="The delay before anything else happens.")
+    fault: ConnectionFault | None = Field(None, description="The fault of the connection.")
     probability: Annotated[Number, Field(ge=0, le=1)] = 1
     seed: Annotated[int, Field(ge=-bounds.LARGEST_SEED, le=bounds.LARGEST_SEED), WHOLE] = Field(
         0, description="What decides which requests fail, and how long delays are."
@@ -172,7 +172,7 @@ class FaultRule(_Part):
         None, description="How many requests fail before the rule is spent."
     )
     time_to_live: TimeToLive | None = Field(
-        None, description="After so many seconds, or an ISO 8601 duration such as `PT30S`, the rule heals itself."
+        None, description="Seconds, or an ISO 8601 duration such as `PT30S`, after which the rule ends."
     )
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class Taken:
 
 
 class FaultCounts(Protocol):
-    """How many requests each rule has decided about, and how many of them failed.
+    """The number of requests that each rule has decided about, and of those that failed.
 
     Each method raises StateUnavailable if the counts are shared and can't be reached.
     """
@@ -57,7 +57,7 @@ class FaultCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to happen to one request: a delay, and then a failure if it is to fail.
+    """The decision about one request: a delay, and then perhaps a failure.
 
     Attributes:
         rule_id: the rule that decided; None for the request's own `Prefer`.
@@ -108,7 +108,7 @@ class Decision:
 
 
 class CannedAnswer(Exception):
-    """An answer that is none of the catalogue's: any status, any body."""
+    """A response outside the catalogue: any status, any body."""
 
     def __init__(self, status: int, body: JsonValue, headers: Mapping[str, str]) -> None:
         self.status = status

@@ -21,7 +21,7 @@ _SECRET_HEADERS = frozenset(
 
 
 class RequestState(StrEnum):
-    """How far a request has come."""
+    """The state of a request."""
 
     PENDING = "pending"
     ANSWERED = "answered"
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     Attributes:
         received_at: real time.
         team_time: the team's time, real time if no team is known.
-        endpoint: `overview`, `agents` or `whoami`, if the path is one of theirs.
+        endpoint: `overview`, `agents` or `whoami`, if the path is an endpoint's.
         key: the key's type, environment, last four characters and name, if it was valid.
         state: answered, unless the answer is still to come or the client disconnected before it.
         status: the status of the answer, 0 if the connection was broken on purpose; None without an answer.

@@ -26,7 +26,7 @@ _HEADER_LINES = b"".join([b"x-ratelimit-%s: %%d\r\n" % name for name in (b"limit
 
 
 class Hit(NamedTuple):
-    """Where a counter stands after a hit.
+    """The state of a counter after a hit.
 
     Attributes:
         within: whether the hit is one of those that the window allows.
@@ -42,7 +42,7 @@ class Hit(NamedTuple):
 
 
 class Windows(Protocol):
-    """Counters by name, each in a fixed window of its own.
+    """Counters by name, each in its own fixed window.
 
     Each method raises StateUnavailable if the counters are shared and can't be reached.
     """
@@ -65,7 +65,7 @@ class Windows(Protocol):
 
 
 class RateLimitStatus(NamedTuple):
-    """What a request's headers say about its key's window.
+    """The state of a key's window, as the headers of a response have it.
 
     Attributes:
         limit: requests a window.
@@ -100,7 +100,7 @@ class RateLimiter:
         self._windows = windows
 
     async def count(self, caller: Caller) -> RateLimitStatus | None:
-        """Count one request of the caller, and return where its key now stands; None if its team has no limits.
+        """Count one request of the caller, and return the state of its key's window; None if its team has no limits.
 
         Raises:
             StateUnavailable: the counters are shared, and can't be reached.
@@ -112,7 +112,7 @@ class RateLimiter:
         window = own.get("window") or self._window
         advanced = caller.clock.advanced // clock.SECOND
         within, remaining, end, now = await self._windows.hit(caller.key_id, amount, window, advanced)
-        # The reset is told on the client's clock, which nobody has advanced.
+        # The reset is on the client's clock, which has no advances.
         return RateLimitStatus(amount, remaining, end - advanced, window, end - now, not within)
 
     async def forget(self, key_ids: Iterable[str]) -> None:
@@ -125,7 +125,7 @@ class RateLimiter:
 
 
 def used_up(status: RateLimitStatus, seconds: int) -> RateLimitStatus:
-    """Return the status of a window that has nothing left for so many seconds, as a fault rule wants it."""
+    """Return the status of a window that is used up for a number of seconds, as a fault rule wants it."""
     return status._replace(remaining=0, reset=int(time.time()) + seconds, retry_after=seconds)
 
 
