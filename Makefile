@@ -68,10 +68,11 @@ test-thorough: setup  ## draw more random examples, and run other tests for long
 test-fast: setup  ## run the unit and API tests only
 	$(BIN)/python -m pytest tests/unit tests/api
 
-check: setup  ## lint, format, order of the rooms, subjects of commits, strict types
+check: setup  ## lint, format, order of the rooms, words, subjects of commits, strict types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python .ci/check_words.py
 	$(BIN)/python .ci/check_commits.py
 	$(BIN)/mypy
 

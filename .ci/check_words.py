@@ -22,7 +22,7 @@ ADVICE = {
     r"as ever|for ever": "as before; forever",
     r"so many|so often": "name the number",
     r"stands?|lies": "is",
-    r"(?:is|are|was) none": "is not a …",
+    r"(?<!there )(?:is|are|was) none": "is not a …",
     r"of (?:ours|theirs|its own|their own)": "our …, their …, a separate …",
     r"way out": "shutdown, exit",
     r"into words": "compile, format",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers, a load generator in the same process, tables and JSON."""
+"""The parts that the benchmarks share: servers, a load generator in the same process, tables and JSON."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Load:
-    """What a load showed: requests a second, and latencies in milliseconds."""
+    """The result of a load: requests a second, and latencies in milliseconds."""
 
     rate: float
     p50: float
@@ -83,9 +83,9 @@ async def _keep_sending(host: str, port: int, *client: Any) -> None:
 def load(
     url: str, path: str, *, connections: int = 16, seconds: float = 4, key: str | None = None, header: str = ""
 ) -> Load:
-    """Send requests, perhaps with a further header, over keep-alive connections for a while, from a process of its own.
+    """Send requests, perhaps with a further header, over keep-alive connections for a while, from a separate process.
 
-    A server that closes its connections is connected to anew, in the time of the request.
+    After a server closes a connection, the new one is part of the request's time.
     """
     code = (
         "import sys, json; sys.path.insert(0, sys.argv[1]); import _common;"
@@ -135,7 +135,7 @@ def run(url: str, path: str, connections: int, seconds: float, key: str | None, 
 async def send_all(
     host: str, requests: Iterator[bytes], count: int, connections: int, statuses: dict[int, int]
 ) -> None:
-    """Send so many requests, over so many connections at once."""
+    """Send a number of requests, over a number of connections at once."""
     left = iter(range(count))
 
     async def one() -> None:
@@ -202,7 +202,7 @@ def python_server(code: str) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -41,7 +41,7 @@ class PostgreSQL:
             if time.monotonic() > deadline:
                 raise TimeoutError("PostgreSQL does not die")
             time.sleep(0.01)
-        # Whoever has to bury the dead may take long, and PostgreSQL does not start while their ids are taken.
+        # Zombies may stay for a while, and PostgreSQL does not start while their process ids are taken.
         (self._server.pgdata / "postmaster.pid").unlink()
         for lock in Path(self.url.partition("host=")[2]).glob(".s.PGSQL.*.lock"):
             lock.unlink()

@@ -1,4 +1,4 @@
-"""What a user would pick instead of cstar-mock: how to install, start, read and change each.
+"""The alternatives to cstar-mock: how to install, start, read and change each.
 
 Each answers the documented overview at the documented path, made as its own documentation says: those that read
 OpenAPI get our document, those that take stubs get one for the right key and a 401 for all others, json-server gets
@@ -27,7 +27,7 @@ ROUTE_ID = "0b9f4f56-8a3c-4b58-a9b1-1d0a3f3f7c22"
 
 
 def overview(resolved: int) -> dict[str, Any]:
-    """Return the documented body [doc], with so many tickets resolved."""
+    """Return the documented body [doc], with a number of tickets resolved."""
     return {
         "success": True,
         "data": {
@@ -62,7 +62,7 @@ class Running:
 class Peer:
     """One server to compare with.
 
-    In `command`, `$folder`, `$port` and `$admin` stand for where it is installed and the two ports it may take; in
+    In `command`, `$folder`, `$port` and `$admin` are the folder where it is installed and the two ports it may take; in
     `files`, `"$port"` for the number. `read` makes of a body what is compared with `expected`. `change_row` changes a
     row and leaves the answer to the server; `rewrite` tells the server another answer. `load_options` are for the
     load alone.

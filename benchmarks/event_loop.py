@@ -1,6 +1,6 @@
-"""How long the most expensive allowed request of each route keeps another client waiting.
+"""The time that the most expensive allowed request of each route keeps another client waiting.
 
-A server runs in a process of its own. While one client sends a request, another one asks for `/healthz` again and
+A server runs in a separate process. While one client sends a request, another one asks for `/healthz` again and
 again; the longest of its answers is printed for each route. `--rows` makes everything smaller.
 """
 
@@ -48,7 +48,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _Pinger:
-    """Asks for `/healthz` in a thread of its own, and remembers the longest wait in seconds."""
+    """Asks for `/healthz` in a separate thread, and remembers the longest wait in seconds."""
 
     def __init__(self, url: str) -> None:
         self._url = url

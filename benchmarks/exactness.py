@@ -36,7 +36,7 @@ QUESTIONS: dict[str, dict[str, Any] | None] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What one load of one team showed."""
+    """The result of one load of one team."""
 
     question: str
     statuses: dict[int, int]

@@ -1,9 +1,9 @@
-"""What a test pays for a team of its own, next to a server restarted for every test.
+"""The cost of a new team for a test, next to a server restarted for every test.
 
     python benchmarks/fixture.py [--rounds 5] [--teams 100] [--starts 5]
 
 One worker, an in-memory store, a real server in another process, keep-alive connections. Each round makes and deletes
-so many teams; the tables give the round with the lowest median, as on a shared machine the others measure the
+the teams; the tables give the round with the lowest median, as on a shared machine the others measure the
 neighbours, and the JSON has every round.
 """
 
@@ -54,7 +54,7 @@ class Admin:
 
 
 def posts(url: str, body: object, count: int) -> list[float]:
-    """Return the seconds that each of so many creations takes; each team is deleted at once."""
+    """Return the seconds that each of a number of creations takes; each team is deleted at once."""
     admin, seconds = Admin(url), []
     for _ in range(count):
         begun = time.perf_counter()
@@ -65,7 +65,7 @@ def posts(url: str, body: object, count: int) -> list[float]:
 
 
 def blocks(make: Callable[[], AbstractContextManager[Any]], count: int) -> list[float]:
-    """Return the seconds that entering and leaving a context takes, so many times."""
+    """Return the seconds that entering and leaving a context takes, a number of times."""
     seconds = []
     for _ in range(count):
         begun = time.perf_counter()

@@ -2,10 +2,10 @@
 
     python benchmarks/growth.py [--engine sqlite|postgresql] [--tickets 1000 100000 5000000] [--rounds 400]
 
-For each number of tickets: a database of its own, loaded as `cstar-mock generate` does, and a server on it. Overview
+For each number of tickets: a new database, loaded as `cstar-mock generate` does, and a server on it. Overview
 and agents are asked for over one connection, each time with another query that means the same, so that none is
 remembered. The medians of the smallest and the largest team are compared; those of the service alone, without HTTP,
-stand beside them.
+are beside them.
 """
 
 import argparse

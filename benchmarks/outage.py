@@ -1,4 +1,4 @@
-"""What an outage of PostgreSQL or of Valkey costs: both are killed under load, one after the other, and come back.
+"""The cost of an outage of PostgreSQL or of Valkey: both are killed under load, one after the other, and come back.
 
     python benchmarks/outage.py [--down 10] [--healthy 5] [--workers 2] [--tickets 400000]
 
@@ -9,7 +9,7 @@ killed with all its processes (SIGKILL) and started again after `--down` seconds
 
 What the clients were told is compared with what they find afterwards. An acknowledged write is there. One that was
 not is there whole or not at all, as the answer to a COMMIT can be lost. Valkey keeps nothing here: limits, counts of
-fault rules and journals begin anew. Exits with 1 if a check fails.
+fault rules and journals start again. Exits with 1 if a check fails.
 """
 
 import argparse
@@ -52,7 +52,7 @@ NEW_TEAM = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request; status 0 is none at all."""
+    """The result of one request; status 0 is no answer at all."""
 
     kind: str
     begun: float
@@ -75,14 +75,14 @@ class Outage:
 
     @property
     def recovery_seconds(self) -> float:
-        """Seconds from the engine's first answer to the last failure of ours."""
+        """Seconds from the engine's first answer to our last failure."""
         failures = [answer.ended for answer in self.answers if answer.status in {0, 503} or answer.complaint]
         return max(0.0, max(failures, default=self.back) - self.back)
 
 
 @dataclass
 class Told:
-    """What the writers were told, and what they asked for without being told."""
+    """The acknowledged writes, and those without an answer."""
 
     tickets: dict[str, str] = field(default_factory=dict)
     resolving: set[str] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Told:
 
 
 class Client:
-    """One keep-alive connection, opened anew where it was closed."""
+    """One keep-alive connection, opened again where it was closed."""
 
     def __init__(self, host: str, answers: list[Answer]) -> None:
         self._host = host
@@ -187,7 +187,7 @@ class Load:
         return await client.ask(kind, "GET", f"/api/v1/teams/{id_}/analytics/overview{query}", key)
 
     async def read_computed(self, client: Client) -> None:
-        """Ask for what nobody has asked for."""
+        """Ask a question that was not asked before."""
         await self.figures(client, "outage", f"?n={next(self._numbers)}", "overview, computed")
 
     async def read_repeated(self, client: Client) -> None:
@@ -235,7 +235,7 @@ class Load:
 
 
 class Import:
-    """A `cstar-mock load` of its own process."""
+    """A `cstar-mock load` in a separate process."""
 
     def __init__(self, folder: Path, url: str, tickets: int) -> None:
         path = folder / "large.yaml"
@@ -435,7 +435,7 @@ def main() -> None:
         for outage in outages
     ]
     columns = ("killed", "seconds down", "served", "503", "longest s", "recovery s")
-    table(f"{arguments.workers} workers; Valkey came back empty: limits began anew", columns, rows)
+    table(f"{arguments.workers} workers; Valkey came back empty: limits started again", columns, rows)
     table("checks", ("what", "found", "holds"), [(*texts, "yes" if holds else "NO") for *texts, holds in checks])
     write("outage", {"outages": [dict(zip(columns, row, strict=True)) for row in rows], "checks": checks})
     failed = [what for what, _, holds in checks if not holds]

@@ -2,7 +2,7 @@
 
     python benchmarks/pathological.py [--requests 10000]
 
-Each kind of text in turn stands in each place that the server reads: the headers that mean something to it or to its
+Each kind of text is put in turn into each place that the server reads: the headers that mean something to it or to its
 libraries, the path and the query string. Everything is on: traces, metrics, the journal, a proxy that is believed.
 Sent one after the other on one connection, to the API and to the control API, each as long as a head may be.
 """

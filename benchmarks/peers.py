@@ -1,4 +1,4 @@
-"""What a user would pick instead, side by side, in one run on one machine.
+"""The alternatives, side by side, in one run on one machine.
 
     python benchmarks/peers.py [--folder FOLDER] [--rounds 3] [--seconds 3]
 
@@ -53,7 +53,7 @@ class CannotMeasure(Exception):
 
 @dataclass
 class Measured:
-    """What was seen of one peer; `reason` says why the rest is missing."""
+    """The results of one peer; `reason` says why the rest is missing."""
 
     peer: Peer
     folder: Path
@@ -157,7 +157,7 @@ def running(measured: Measured, client: httpx.Client, options: Sequence[str] = (
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return a peer's environment: a home of its own, and Python keeps what it compiles, as it does for users."""
+    """Return a peer's environment: a new home, and Python keeps what it compiles, as it does for users."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**inherited, "HOME": str(folder)}
 

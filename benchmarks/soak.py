@@ -3,7 +3,7 @@
     python benchmarks/soak.py [--requests 1000000] [--teams 200] [--connections 16] [--ceiling-mb 64] [--minutes 20]
                               [--sandbox]
 
-One worker, an in-memory store, everything on: limits, journal, each team with a clock of its own, every fifth with a
+One worker, an in-memory store, everything on: limits, journal, each team with its own clock, every fifth with a
 fault rule that fails now and then. The requests go to all teams in turns, over keep-alive connections, and carry the
 headers that a client sends. Memory is the server's resident set; it is allowed to grow until every journal is full,
 and from then on by the ceiling at most. With `--minutes`, the same at half load for so long: after each batch of
@@ -44,7 +44,7 @@ NOW_AND_THEN = {"status": 500, "probability": 0.01, "seed": 7}
 
 @dataclass(frozen=True)
 class Sample:
-    """What the server was at one moment."""
+    """The state of the server at one moment."""
 
     requests: int
     seconds: float
@@ -88,7 +88,7 @@ def make_teams(server: Server, count: int) -> list[Team]:
 
 
 def requests_of(host: str, teams: list[Team]) -> Iterator[bytes]:
-    """Yield requests, one team after the other, for ever; every tenth is refused."""
+    """Yield requests, one team after the other, endlessly; every tenth is refused."""
     made = []
     for number, team in enumerate(teams * 10):
         path = f"/api/v1/teams/{team.team_id}/analytics/{'agents' if number % 4 == 0 else 'overview?period=week'}"
@@ -120,7 +120,7 @@ def complaints(samples: list[Sample], ceiling_mb: float) -> list[str]:
 
 
 def rest(teams: list[Team], number: int, seconds: float) -> None:
-    """Write some rows, so that answers have to be computed anew, and let the server rest."""
+    """Write some rows, so that answers have to be computed again, and let the server rest."""
     begun = time.perf_counter()
     for team in teams[number % 10 :: 10]:
         ticket = team.rows("tickets")[0]["id"]

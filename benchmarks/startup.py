@@ -1,4 +1,4 @@
-"""How long a start takes, as a multiple of importing what the server is made of, in the same run.
+"""The time of a start, as a multiple of importing what the server is made of, in the same run.
 
     python benchmarks/startup.py [--rounds 7]
 

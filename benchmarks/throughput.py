@@ -1,11 +1,11 @@
-"""How fast the overview is, as a share of a FastAPI route that returns constant bytes, in the same run.
+"""The speed of the overview, as a share of a FastAPI route that returns constant bytes, in the same run.
 
     python benchmarks/throughput.py [--rounds 15] [--seconds 0.7]
 
 One uvicorn worker, 64 connections, everything on: keys, limits, headers, journal, metrics, log lines. An answer that is
 asked for again is remembered, also that of a running clock, until a row enters or leaves its window. "Written to in
 between" is a database file that another process writes to all the time, more often than it is asked: each answer needs
-the key and the figures anew. "Computed each time" sends a preference that means nothing here, so that
+the key and the figures again. "Computed each time" sends a preference that means nothing here, so that
 each request goes through the router to the database. The targets are measured in turns, each right after the bare
 route; the share of a target is the median, over the rounds, of its share of the bare route just before, as on a shared
 machine the neighbours slow down everything for a while.

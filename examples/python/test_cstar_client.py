@@ -1,4 +1,4 @@
-"""The client against cstar-mock: each test has a team of its own, told by the fixture `cstar` what to be."""
+"""The client against cstar-mock: each test has its own team, which the fixture `cstar` controls."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def waits() -> list[float]:
-    """How long the client waited before each retry, in seconds: it doesn't really."""
+    """The seconds that the client waits before each retry; the test does not really wait."""
     return []
 
 

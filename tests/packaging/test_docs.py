@@ -308,14 +308,12 @@ def test_every_alert_asks_for_metrics_and_labels_that_exist(make_api: MakeApi) -
 
 
 @pytest.mark.one_engine("metrics of this process")
-def test_the_alert_for_a_fault_of_ours_covers_the_control_api(
-    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_alert_for_a_bug_covers_the_control_api(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     api = make_api("documented", metrics=True)
     monkeypatch.setattr("cstar_mock.control.application.clock.iso", None)
     assert api.client.get("/__admin/health").status_code == 500
     (alert,) = [
-        row[0] for row in rows(ROOT / "docs/deploy.md") if len(row) == 2 and row[1].startswith("a fault of ours")
+        row[0] for row in rows(ROOT / "docs/deploy.md") if len(row) == 2 and row[1].startswith("a bug, in the API")
     ]
     (wanted,) = re.findall(r"\{(.*?)\}", alert)
     served = api.client.get("/metrics").text
