@@ -1,4 +1,4 @@
-"""The application: the only place where things are wired together."""
+"""The application: the only module that wires the parts together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

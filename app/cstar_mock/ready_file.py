@@ -1,4 +1,4 @@
-"""The ready file: where a server is, and the secrets to call it with."""
+"""The ready file: the URL of a server, and the secrets for its clients."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class NotARegularFile(ValueError):
-    """There is something at the path that must be neither replaced nor removed: a link, a FIFO, a device, a folder."""
+    """The path is a link, a FIFO, a device or a folder, which must be neither replaced nor removed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} exists and is no regular file; give the path of a file that may be replaced")

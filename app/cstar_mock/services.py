@@ -33,6 +33,6 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """Return what the application owns."""
+    """Return the services of the request's application."""
     services: Services = request.app.state.services
     return services

@@ -1,4 +1,4 @@
-"""Every choice that a user of the server can make: one table, read by the command line and the docs.
+"""The settings: one table, read by the command line and the docs.
 
 Each field is the option `--name`, the environment variable `CSTAR_MOCK_NAME` and the keyword `name`; the option
 wins over the variable, the variable over the default.
@@ -49,7 +49,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """From which severity on log lines are written."""
+    """The minimum severity of log lines."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out what Kubernetes has written into the environment."""
+        """Ignore the variables that Kubernetes has written into the environment."""
         del env_settings
         return init_settings, _Environment(settings_cls), dotenv_settings, file_secret_settings
 

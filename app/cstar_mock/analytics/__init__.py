@@ -1,1 +1,1 @@
-"""The figures: what each means, as SQL, and the statements that compute them."""
+"""The figures: their meaning as SQL, and the queries that compute them."""

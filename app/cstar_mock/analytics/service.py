@@ -43,7 +43,7 @@ def overview(
 
 
 def overview_holds_until(connection: Connection, scope: Scope, period: Period, now: Instant) -> Instant | None:
-    """Return when a row enters the window that ends now, or leaves it, as time goes by; None for never."""
+    """Return the next instant at which a row enters or leaves the window that ends now; None for never."""
     window = periods.window(period, now)
     ((entering, leaving),) = _OVERVIEW_CHANGES.execute(
         connection,
@@ -54,7 +54,7 @@ def overview_holds_until(connection: Connection, scope: Scope, period: Period, n
 
 
 def agents_hold_until(connection: Connection, scope: Scope, now: Instant) -> Instant | None:
-    """Return when a row that is stamped after now begins to exist; None for never."""
+    """Return the next instant at which a row after now begins to exist; None for never."""
     ((arriving,),) = _AGENTS_CHANGE.execute(
         connection, {"team_id": scope.team_id, "environment": scope.environment, "now": now}
     )

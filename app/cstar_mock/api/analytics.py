@@ -20,7 +20,7 @@ SecretKeyCaller = Annotated[Caller, Depends(secret_key)]
 
 
 def create_router(settings: Settings) -> APIRouter:
-    """Return the endpoints, described as these settings make them answer."""
+    """Return the endpoints, with the description that these settings require."""
     router = APIRouter(prefix="/api/v1/teams/{teamId}/analytics", tags=["Analytics"])
 
     @router.get(

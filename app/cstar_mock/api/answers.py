@@ -12,7 +12,7 @@ from cstar_mock.traffic.authentication import Caller
 
 
 async def compute(services: Services, caller: Caller, asked: Asked) -> CachedAnswer:
-    """Compute and cache the answer to what a caller asks.
+    """Compute and cache the answer to a caller's question.
 
     Raises:
         StoreUnavailable: the database can't be reached.

@@ -150,7 +150,7 @@ def example(kind: ErrorKind) -> dict[str, Any]:
 
 
 def secured_by_key(*parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what an operation adds to its description: the bearer key, and its parameters."""
+    """Return the additions to an operation's description: the bearer key, and its parameters."""
     return {"security": [{BEARER: []}], "parameters": list(parameters)}
 
 

@@ -32,7 +32,7 @@ _AGENTS = Asked("agents")
 
 
 class Replays:
-    """Finds the answers of an application that can be given again."""
+    """Finds the cached answers of an application."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -63,7 +63,7 @@ class Replays:
         return None if answer is None else Replay(services, caller, asked, answer)
 
     def _asked(self, facts: RequestFacts, client: Client) -> Asked | None:
-        """Return what a request asks for; None if only the router may answer it."""
+        """Return the question of a request; None if only the router may answer it."""
         services = self._services
         if (
             facts.team_id is None

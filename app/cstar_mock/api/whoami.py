@@ -28,7 +28,7 @@ class Identity(BaseModel):
 
 
 def create_router(settings: Settings) -> APIRouter:
-    """Return the endpoint, described as these settings make it answer."""
+    """Return the endpoint, with the description that these settings require."""
     router = APIRouter(prefix="/api/v1/auth", tags=["Authentication"])
 
     @router.get(

@@ -31,7 +31,7 @@ class Group(click.Group):
 
 
 class SettingsCommand(click.Command):
-    """Has one option for each setting; they are made when the command is used.
+    """A command with one option for each setting, made when the command is used.
 
     Attributes:
         defaults: defaults of this command that are not those of the settings; None for an option that it doesn't have.

@@ -87,7 +87,7 @@ def _announce(announcement: "Announcement") -> None:
 
 
 def announcement_lines(announcement: "Announcement") -> list[str]:
-    """Return what a developer needs next: the URL, the team ids, the keys, and a command to paste."""
+    """Return the lines that a developer needs next: the URL, the team ids, the keys, and a command to paste."""
     url, teams = announcement.url, announcement.teams
     lines = [f"cstar-mock {VERSION} serves {url} (docs: {url}/docs)"]
     if announcement.control_token is not None and announcement.control:
@@ -118,7 +118,7 @@ def _print_in_background(lines: list[str]) -> None:
 
 
 def _what_is_there(slugs: Sequence[str]) -> str:
-    """Say what a server that loaded nothing serves."""
+    """Describe the teams of a server that loaded no data set."""
     if not slugs:
         return "The database has no teams; `--dataset documented` loads the documented one."
     some = ", ".join(slugs[:_MOST_SHOWN]) + (", …" if len(slugs) > _MOST_SHOWN else "")

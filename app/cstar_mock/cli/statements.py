@@ -1,4 +1,4 @@
-"""The command that lists what the server claims about cStar's API."""
+"""The command that lists the statements about cStar's API."""
 
 import json
 from typing import TYPE_CHECKING

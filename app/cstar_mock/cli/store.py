@@ -94,7 +94,7 @@ def create_key(team: str, prefix: str, rate_limit: int | None, expires: str | No
 @click.option("--team", metavar="SLUG|ID", help="Whose keys; by default every team's.")
 @_DATABASE
 def list_keys(team: str | None, database: str) -> None:
-    """List keys by id and last four characters: more of them is not known."""
+    """List keys by id and last four characters: the server stores no more of them."""
     from cstar_mock.store import migrations
     from cstar_mock.teams import keys as service
 
@@ -158,7 +158,7 @@ def check_database(rebuild: bool, database: str) -> None:
 
 @contextmanager
 def _opened(url: str, *, create: bool = False, prepare: bool = True) -> Iterator["Database"]:
-    """Open a database, and close it; failures are told in one line.
+    """Open a database, and close it; failures are reported in one line.
 
     Args:
         url: where it is.
@@ -186,7 +186,7 @@ def _opened(url: str, *, create: bool = False, prepare: bool = True) -> Iterator
 
 
 class _Progress:
-    """Says every two seconds how many rows a long load has inserted, if a person is watching."""
+    """Reports the number of inserted rows on standard error, every two seconds of a long load."""
 
     def __init__(self) -> None:
         self.said = time.monotonic()

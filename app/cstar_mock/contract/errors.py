@@ -1,4 +1,4 @@
-"""Everything that the API can answer instead of data: one catalogue, one exception, one envelope.
+"""The errors of the API: one catalogue, one exception, one envelope.
 
 The catalogue is the only place that knows a status, code or message. The exception handlers, the OpenAPI
 document, the fault rules and `docs/errors.md` read it.
@@ -23,7 +23,7 @@ _DEVELOPERS = "https://www.cstar.help/developers"
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
-    """One kind of error: what the envelope says, and who says so.
+    """One kind of error: the values of its envelope, and their source.
 
     Attributes:
         name: how tests, fault rules and the docs call it.
@@ -322,7 +322,7 @@ def envelope_bytes(error: ApiError, request_id: str, now: clock.Instant) -> byte
 
 
 def example_particulars(kind: ErrorKind, seconds: int | None = None) -> dict[str, Any]:
-    """Return what fills the message of an error that did not really happen: in a document, or by a fault rule.
+    """Return the particulars of an error that did not happen: for a document, or a fault rule.
 
     Args:
         kind: the error.

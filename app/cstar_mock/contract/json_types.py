@@ -1,4 +1,4 @@
-"""Types of values that people send: JSON's text, integer, number and boolean, and nothing that only looks like one."""
+"""Strict types of JSON values: text, integer, number and boolean; nothing is converted."""
 
 import math
 from decimal import Decimal
@@ -32,7 +32,7 @@ def _text(value: str) -> str:
 
 
 def _json(value: JsonValue) -> JsonValue:
-    """Refuse what no JSON document has, and what the answer couldn't be written with."""
+    """Refuse values that JSON does not have: they could not be written into an answer."""
     pending: list[JsonValue] = [value]
     while pending:
         part = pending.pop()

@@ -1,4 +1,4 @@
-"""Text of clients, made safe to show: keys are cut down, control characters are escaped."""
+"""Client text that is safe to show: keys are shortened, control characters are escaped."""
 
 import re
 from urllib.parse import unquote
@@ -7,7 +7,7 @@ _KEY = re.compile(r"([sp]k_(?:live|test)_)([A-Za-z0-9_-]*)")
 
 
 def redacted(text: str) -> str:
-    """Return a text without a whole key in it, wherever it came from: a path, a query, a header."""
+    """Return a text of a path, query or header without a whole key in it."""
     if "%" in text and _KEY.search(unquote(text)):
         # A key is as readable with its characters percent-encoded.
         text = unquote(text)

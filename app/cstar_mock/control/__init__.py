@@ -1,1 +1,1 @@
-"""The control API: a test tells the server what to be, and asks it what it saw. One router a thing."""
+"""The control API, by which a test controls the server and reads its journal: one router for each resource."""

@@ -42,7 +42,7 @@ TAGS = {
 
 
 class Health(Answer):
-    """That the server answers."""
+    """The health of the server."""
 
     status: Literal["healthy"]
     version: str
@@ -51,7 +51,7 @@ class Health(Answer):
 
 
 class Version(Answer):
-    """Which version answers."""
+    """The version of the server."""
 
     version: str
 
@@ -97,7 +97,7 @@ _ROUTERS = (
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Return the methods that a request's path has; `/requests/count` is not what `/requests/{id}` means."""
+    """Return the methods of a request's path; `/requests/count` does not match `/requests/{id}`."""
     routes = [route for part in _ROUTERS for route in part.routes if isinstance(route, APIRoute)]
     matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     fewest = min(len(route.param_convertors) for route in matching)

@@ -50,7 +50,7 @@ class Advance(Body):
 
 
 class Reset(Body):
-    """Let the clock tell real time again."""
+    """Return the clock to real time."""
 
     action: Literal["reset"]
 

@@ -23,7 +23,7 @@ Rules = FaultRule | Annotated[list[FaultRule], Field(max_length=bounds.MOST_FAUL
 
 
 class ShownRule(Answer):
-    """A rule, and what has become of it."""
+    """A rule and its counts."""
 
     id: str
     rule: FaultRule
@@ -71,7 +71,7 @@ async def put(owned: Owned, team: TeamName, body: Rules) -> RuleList:
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def post(owned: Owned, team: TeamName, body: Rules) -> RuleList:
-    """Add rules behind those there are."""
+    """Add rules after the present ones."""
     state, rules = await owned.database.write(_set, team, body, keep=True)
     return await _shown(owned, state.id, rules)
 

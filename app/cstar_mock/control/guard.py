@@ -38,7 +38,7 @@ def _host(request: Request) -> str:
 
 
 class Guard:
-    """Refuses what may not use the control API, before any route is looked up."""
+    """Refuses clients without access to the control API, before any route is looked up."""
 
     def __init__(self, app: ASGIApp, token: SecretStr | None, lockout: Lockout) -> None:
         self.app = app

@@ -45,7 +45,7 @@ class CreatedKey(Answer):
 
 
 class KeyShown(Answer):
-    """A key as it can be shown: its value is not known any more."""
+    """A key as it can be shown, without its value."""
 
     id: str
     prefix: Prefix
@@ -83,7 +83,7 @@ async def list_(owned: Owned, team: TeamName) -> KeyList:
     "/teams/{team}/keys/{id}", status_code=204, operation_id="revokeKey", responses=described(HTTPStatus.NOT_FOUND)
 )
 async def revoke(owned: Owned, team: TeamName, id: NamedId) -> Response:  # noqa: A002
-    """Revoke a key; a reset of the team makes those valid again that it began with."""
+    """Revoke a key; a reset of the team makes its first keys valid again."""
     await owned.database.write(keys.revoke, id, team)
     return Response(status_code=204)
 

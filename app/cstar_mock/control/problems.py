@@ -1,4 +1,4 @@
-"""The control API's errors: problem+json (RFC 9457), nothing of cStar's envelope."""
+"""The control API's errors: problem+json (RFC 9457), not cStar's envelope."""
 
 import logging
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Conflict(Exception):
-    """A request that is well-formed, but can't be done as things are."""
+    """A well-formed request that contradicts the present state."""
 
     def __init__(self, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
         self.errors = errors
@@ -57,7 +57,7 @@ class Conflict(Exception):
 
 
 def described(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """Return how routes describe the problems that they answer with."""
+    """Return the OpenAPI responses of the problems that a route can answer."""
     return {
         status.value: {
             "description": status.phrase,

@@ -36,7 +36,7 @@ class RequestKey(Answer):
 
 
 class RequestShown(Answer):
-    """A request as it came."""
+    """A request as it arrived."""
 
     method: str
     path: str
@@ -116,7 +116,7 @@ class Criteria(Body):
     fault: Text | None = None
 
     def matches(self, entry: Entry) -> bool:
-        """Whether a request is like this."""
+        """Whether a request matches these criteria."""
         key = entry.key or {}
         wanted = (
             (self.method, entry.method),
@@ -206,7 +206,7 @@ async def find(owned: Owned, team: TeamName, criteria: Criteria = _ANY, limit: L
 
 @router.get("/teams/{team}/requests/{id}", operation_id="getRequest", responses=described(HTTPStatus.NOT_FOUND))
 async def get(owned: Owned, team: TeamName, id: NamedId) -> RecordedRequest:  # noqa: A002
-    """Look one request up by its id, which stood in `X-Request-Id`."""
+    """Look one request up by the id in its `X-Request-Id`."""
     found = [entry for entry in await owned.state.journal.entries(await _id(owned, team)) if entry.id == id]
     if not found:
         raise UnknownName(f"there is no request {id[:100]!r} in the journal")

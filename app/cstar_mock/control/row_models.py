@@ -15,7 +15,7 @@ from cstar_mock.store.models import CsatResponse, Customer, Member, Ticket
 
 
 def _only_what_is_named(schema: dict[str, Any]) -> None:
-    """Describe a change: at least one field, and no default for the others, as they stay what they are."""
+    """Describe a change: at least one field, and no default for the others, which stay as they are."""
     schema["minProperties"] = 1
     for field in schema["properties"].values():
         field.pop("default", None)
@@ -200,11 +200,9 @@ KINDS = (
 
 
 def page_of(kind: RowKind) -> type[BaseModel]:
-    """Return the answer of a list: some rows, sorted by id, and how many there are in all."""
+    """Return the answer of a list: some rows, sorted by id, and the number of all."""
     fields: dict[str, Any] = {"items": (list[kind.shown], ...), "meta": (Total, ...)}  # type: ignore[name-defined]
-    return create_model(
-        f"{kind.name}Page", __base__=Answer, __doc__="Some rows, and how many there are in all.", **fields
-    )
+    return create_model(f"{kind.name}Page", __base__=Answer, __doc__="Some rows, and the number of all.", **fields)
 
 
 def filters_of(kind: RowKind) -> type[BaseModel]:

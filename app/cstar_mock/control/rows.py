@@ -174,7 +174,7 @@ def _row(kind: RowKind, given: Row, now: Instant) -> Row:
 
 
 def _follow_status(columns: Row, before: Row, now: Instant) -> None:
-    """Resolve now what is resolved without an instant; clear the instant of what is open again."""
+    """Resolve a ticket now if it is resolved without an instant; clear the instant of a reopened one."""
     status = columns.get("status", before["status"])
     if status == TicketStatus.RESOLVED and columns.get("resolved_at", before.get("resolved_at")) is None:
         columns["resolved_at"] = now

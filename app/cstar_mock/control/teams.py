@@ -147,14 +147,14 @@ async def delete(owned: Owned, team: TeamName) -> Response:
     "/teams/{team}/reset", status_code=204, operation_id="resetTeam", responses=described(HTTPStatus.NOT_FOUND)
 )
 async def reset(owned: Owned, team: TeamName) -> Response:
-    """Put a team back to what it was created from: rows, clock, limits, faults, keys, counters, journal."""
+    """Reset a team to its initial content: rows, clock, limits, faults, keys, counters, journal."""
     await _change_and_forget(owned, reset_team, team)
     return Response(status_code=204)
 
 
 @router.post("/reset", operation_id="resetEverything", responses=described())
 async def reset_everything(owned: Owned) -> EverythingReset:
-    """Put every team back to what it was created from, and forget all requests."""
+    """Reset every team to its initial content, and forget all requests."""
     count = 0
     for state in await owned.database.read(teams.list_):
         with suppress(UnknownName):  # deleted meanwhile
@@ -171,7 +171,7 @@ async def reset_everything(owned: Owned) -> EverythingReset:
     responses=described(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def set_answers(owned: Owned, team: TeamName, answers: EnvironmentAnswers) -> Response:
-    """Say what the API must answer from now on: the environment's rows are replaced by rows that produce it."""
+    """Set the answers of the API: the environment's rows are replaced by rows that produce them."""
     await owned.database.write(answer, team, answers.environment.value, answers)
     return Response(status_code=204)
 

@@ -1,1 +1,1 @@
-"""Data as files, recipes and answers, and its way into the store."""
+"""Data sets: their format, files, recipes and answers."""

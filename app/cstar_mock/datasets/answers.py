@@ -1,4 +1,4 @@
-"""From figures to rows: ordinary rows for which the API answers exactly what was asked for.
+"""From figures to rows: ordinary rows for which the API answers exactly these figures.
 
 Most figures are free of each other, as tickets may have been created before the window: those are used where
 the window itself has no room. What remains contradictory is said, with the rule.
@@ -25,7 +25,7 @@ _LOWEST, _HIGHEST = 1, 5
 
 @dataclass
 class _Plan:
-    """The figures with every gap filled: what will be built."""
+    """The figures to build, with every gap filled."""
 
     period_length: Duration
     total: int
@@ -76,7 +76,7 @@ def possible_sums(average: Decimal, responses: int) -> range:
 
 
 def _plan(answers: Answers) -> _Plan:
-    """Fill the gaps, and refuse what can't be.
+    """Fill the gaps, and refuse contradictions.
 
     Raises:
         DatasetError: figures contradict each other.
@@ -121,7 +121,7 @@ def _figures_of(agent: AgentFigures) -> int:
 
 
 def _csat(figures: CsatFigures, problems: list[Problem]) -> tuple[int, range]:
-    """Return how many responses there are, and what their scores may add up to."""
+    """Return the number of responses, and the possible sums of their scores."""
     at: Location = ("overview", "csat")
     given = figures.model_fields_set
     average, responses = figures.average, figures.total_responses
@@ -269,7 +269,7 @@ class _Builder:
         return resolved, closed
 
     def _assign(self, resolved: list[Row]) -> list[Row]:
-        """Give the agents the resolved tickets that they need, and return those that are left.
+        """Assign to the agents the resolved tickets that they need, and return the others.
 
         An agent's tickets count over all time, so an agent who needs more has resolved them before the window.
         """
@@ -286,7 +286,7 @@ class _Builder:
         return resolved[taken:]
 
     def _respond(self, agent: _Agent) -> None:
-        """Answer the agent's tickets, so that the mean response time is what it must be."""
+        """Answer the agent's tickets with the wanted mean response time."""
         time = agent.response_time
         if time is None:
             return

@@ -106,7 +106,7 @@ class MemberRow(_Part):
 
 
 class CustomerRow(_Part):
-    """Somebody who writes tickets."""
+    """A person who creates tickets."""
 
     id: Id | None = None
     name: Name = "Customer"
@@ -283,7 +283,7 @@ assert set(Keys.model_fields) == set(KEY_PREFIXES)  # noqa: S101  (two lists of 
 
 
 class MagicKey(_Part):
-    """A further key of the team, for what a client can't reach with a good one."""
+    """A further key of the team, for answers that a valid key does not get."""
 
     key: Annotated[str, Field(min_length=9, max_length=200, pattern=r"^[sp]k_(live|test)_[A-Za-z0-9_-]+$")]
     expires_at: Moment | None = None
@@ -294,7 +294,7 @@ class MagicKey(_Part):
 
 
 class TeamRateLimits(_Part):
-    """A team's own rate limits; what is left out is as for every team."""
+    """A team's own rate limits; omitted fields are as for every team."""
 
     enabled: Flag = True
     secret: Annotated[int, Field(ge=1, le=bounds.LARGEST_RATE_LIMIT), WHOLE] | None = Field(
@@ -325,7 +325,7 @@ class TeamContent(_Part):
 
 
 class TeamData(TeamContent):
-    """A team: its name, its keys, and what it begins with."""
+    """A team: its name, its keys and its content."""
 
     slug: Slug
     name: Name | None = None
@@ -340,7 +340,7 @@ class TeamData(TeamContent):
         return {prefix: getattr(self.keys, prefix) for prefix in KEY_PREFIXES}
 
     def origin(self) -> dict[str, Any]:
-        """Return what is kept of this content, to tell it from any other and to go back to it.
+        """Return the stored form of this content: it identifies the content, and a reset returns to it.
 
         The file's layout and comments make no difference, and of the keys only a digest is kept.
         """

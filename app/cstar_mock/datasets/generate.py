@@ -1,4 +1,4 @@
-"""Rows from a seed: what a support desk leaves behind, any number of it, the same every time.
+"""Rows from a seed: those of a support desk, in any number, the same every time.
 
 Only `random.Random.random` is drawn from: it is the one method whose results Python promises to keep.
 """
@@ -36,7 +36,7 @@ _NEW, _OPEN, _PENDING, _RESOLVED, _CLOSED = TicketStatus
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Where the ids of each kind of row begin, so that several recipes can fill one environment."""
+    """The first number for the ids of each kind of row, so that several recipes can fill one environment."""
 
     members: int = 1
     customers: int = 1
@@ -96,7 +96,7 @@ def _members(recipe: Recipe, since: Instant, first: int) -> list[Row]:
 
 
 def _customers_at(recipe: Recipe, random: Random, since: Instant, until: Instant) -> list[Instant]:
-    """Return when each customer came, the first one first."""
+    """Return the creation instants of the customers, in order."""
     count = recipe.customers or max(1, recipe.tickets // 3)
     start = since - _CUSTOMERS_BEFORE
     return sorted(start + int(random.random() * (until - start)) for _ in range(count))

@@ -70,7 +70,7 @@ class DatasetError(ValueError):
 
 
 def problems_of_request(errors: Iterable[Any]) -> list[Problem]:
-    """Return what is wrong with a request, of which FastAPI says first whether it is body, query or path."""
+    """Return the problems of a request; FastAPI's locations begin with body, query or path."""
     return problems_of({**found, "loc": found["loc"][1:]} for found in errors)
 
 

@@ -34,7 +34,7 @@ _KINDS: dict[type[yaml.Node], frozenset[str]] = {
 
 
 class YamlRefused(ValueError):
-    """A text that isn't the YAML of a data set.
+    """A text that is not the YAML of a data set.
 
     Attributes:
         line: the line of the problem, counted from 1.

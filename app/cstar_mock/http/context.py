@@ -1,4 +1,4 @@
-"""The context of a request: the knowledge about it while it is served."""
+"""The context of a request while it is served."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ CONTEXT = "cstar_mock.context"
 
 @dataclass(slots=True)
 class RequestContext:
-    """The knowledge about a request; the checks add to it.
+    """The facts known about a request; the checks add to them.
 
     Attributes:
         request_id: the id in `X-Request-Id`, the envelope, the log and the journal.
@@ -55,11 +55,11 @@ class RequestContext:
     recording: "Recording | None" = None
 
     def now(self) -> Instant:
-        """Return the team's present instant, or real time as long as no team is known."""
+        """Return the team's present instant, or real time before the team is known."""
         return (self.caller.clock if self.caller else REAL_TIME).now()
 
     def seconds(self) -> float:
-        """Return how long the request has taken so far."""
+        """Return the seconds since the request arrived."""
         return time.perf_counter() - self.started
 
     def milliseconds(self) -> float:

@@ -24,7 +24,7 @@ def install(app: FastAPI) -> None:
 
 
 def refuse(context: RequestContext, error: ApiError | RateLimitExceeded) -> Reply:
-    """Return the envelope of an error; what is unavailable is logged with its reason."""
+    """Return the envelope of an error; an unavailable engine is logged with the reason."""
     if isinstance(error, RateLimitExceeded):
         assert context.rate_limit is not None  # noqa: S101  (the request is counted before slowapi's exception is raised)
         return context.refuse(errors.too_many_requests(context.rate_limit.retry_after))

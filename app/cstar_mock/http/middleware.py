@@ -172,7 +172,7 @@ def _without_waiting(work: Coroutine[Any, Any, T]) -> T:
 async def _record(
     context: RequestContext, recording: Recording, state: RequestState, receive: Receive, send: Send
 ) -> bool:
-    """Record how the request ended; if the journal is out of reach, answer that instead, and return False."""
+    """Record the end of the request; if the journal can't be reached, answer 503 instead, and return False."""
     if context.state_lost:
         return True
     try:

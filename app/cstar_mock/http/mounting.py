@@ -1,4 +1,4 @@
-"""Applications inside an application: one under a prefix of its paths, and one that is built when it is first asked."""
+"""Applications inside an application: one under a prefix of its paths, and one that is built for its first request."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Prefixed:
-    """Hands everything under a prefix to another application; unlike a mount, whatever the path is made of."""
+    """Passes every path under a prefix to another application, also paths that a mount would not match."""
 
     def __init__(self, app: ASGIApp, prefix: str, other: ASGIApp) -> None:
         self.app = app

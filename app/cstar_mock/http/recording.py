@@ -1,4 +1,4 @@
-"""A request on its way into the journal: pending where it waits, and at its end answered or left by its client."""
+"""The recording of a request: pending while it waits, then answered or left by its client."""
 
 import asyncio
 from contextlib import suppress
@@ -53,7 +53,7 @@ class Recording:
             self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._is_slow)
 
     def close(self) -> None:
-        """Record no longer that the request is pending."""
+        """Stop the timer that records the request as pending."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -69,7 +69,7 @@ class Recording:
             raise ClientGone
 
     async def end(self, state: RequestState, receive: Receive) -> None:
-        """Record how the request ended.
+        """Record the end of the request.
 
         Raises:
             StateUnavailable: the journal is shared and can't be reached.
@@ -125,12 +125,12 @@ async def _disconnects_within(seconds: float, receive: Receive) -> bool:
 
 
 def team_of(context: "RequestContext") -> str:
-    """Return whose journal a request belongs to."""
+    """Return the team whose journal a request belongs to."""
     return context.caller.team_id if context.caller else UNMATCHED
 
 
 def entry_of(context: "RequestContext", facts: "RequestFacts", state: RequestState) -> Entry:
-    """Return what is recorded of a request in this state."""
+    """Return the journal entry of a request in this state."""
     caller = context.caller
     is_pending, is_answered = state is PENDING, state is ANSWERED
     milliseconds = context.seconds() * 1000 if is_pending else context.milliseconds()

@@ -1,4 +1,4 @@
-"""The log of requests: one line for each, and one for what went wrong with it."""
+"""The request log: one line for each request, and one for each failure."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ logger = logging.getLogger("cstar_mock.requests")
 
 
 def log_answer(context: RequestContext, facts: RequestFacts) -> None:
-    """Log how a request was answered."""
+    """Log the answer to a request."""
     # A health check every second would bury everything else.
     level = logging.DEBUG if facts.shown_path in HEALTH_PATHS else logging.INFO
     if logger.isEnabledFor(level):
@@ -21,7 +21,7 @@ def log_answer(context: RequestContext, facts: RequestFacts) -> None:
 
 
 def log_unavailable(context: RequestContext, error: Unavailable) -> None:
-    """Log what is unavailable, and why."""
+    """Log an unavailable engine with the reason."""
     logger.error("%s: %s", error.sentence, error.reason, extra=context.log_fields())
 
 

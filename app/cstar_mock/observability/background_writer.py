@@ -86,7 +86,7 @@ class BackgroundWriter:
                     self._idle.set()
 
     def _write_batch(self, entries: list[bytes], dropped: int) -> int:
-        """Write entries, and how many were dropped after them; return how many have to be told of later."""
+        """Write entries and a notice of those dropped after them; return the number that is still to be reported."""
         size = sum(map(len, entries))
         unwritten = self._write_all(b"".join(entries))
         with self._lock:
@@ -100,7 +100,7 @@ class BackgroundWriter:
         return dropped
 
     def _write_all(self, data: bytes) -> int:
-        """Write data, and wait for its reader if there is one; return how many bytes could not be written."""
+        """Write data, and wait for a slow reader; return the number of bytes that could not be written."""
         if self._line_is_open:
             data = b"\n" + data  # the last entry was written in part
         rest = memoryview(data)

@@ -23,7 +23,7 @@ _log = logging.getLogger("cstar_mock.logs")
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, severity, message, then what else is known as `name=value`.
+    """A line for people: time, severity, message, then further fields as `name=value`.
 
     Control characters are escaped, so that a client can neither forge a line nor change the terminal. The lines of a
     traceback are indented, so that they can't be taken for entries.
@@ -52,7 +52,7 @@ class TextFormatter(logging.Formatter):
 
 
 class BackgroundHandler(logging.Handler):
-    """Gives lines to a thread that writes them to standard error; from warnings on, without delay."""
+    """Passes lines to a thread that writes them to standard error; warnings and errors at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class BackgroundHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's own signature)
-        """Write why a line could not be formatted, without blocking as logging's own would."""
+        """Write the reason why a line could not be formatted, without blocking."""
         self._writer.write(self._encoded(traceback.format_exc()), urgent=True)
 
     def flush(self) -> None:
@@ -83,7 +83,7 @@ class BackgroundHandler(logging.Handler):
 
 
 def configure(log_format: LogFormat, log_level: LogLevel) -> None:
-    """Send all log lines to standard error; uvicorn's access lines are ours already.
+    """Send all log lines to standard error; uvicorn's access lines would repeat ours.
 
     Python's own warnings, and exceptions that nothing catches, become log lines too: printing them could block.
     """

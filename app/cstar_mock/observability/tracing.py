@@ -27,13 +27,13 @@ _WATCHERS = ("/healthz", "/readyz", "/metrics")
 
 
 class RedactingExporter(SpanExporter):
-    """Hands on spans without a whole key in them, wherever it stood: a path, a query, a header, an exception."""
+    """Exports spans without a whole key in any path, query, header or exception."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Hand on redacted copies of spans."""
+        """Export redacted copies of spans."""
         return self._exporter.export([_redacted_span(span) for span in spans])
 
     def shutdown(self) -> None:
@@ -41,7 +41,7 @@ class RedactingExporter(SpanExporter):
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Let the exporter send what it holds."""
+        """Let the exporter send its spans."""
         return self._exporter.force_flush(timeout_millis)
 
 
@@ -80,7 +80,7 @@ class Tracing:
         }
 
     def close(self) -> None:
-        """Send what has not been sent yet."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
     def _statement_begins(

@@ -104,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; what a client sends that was refused is thrown away."""
+        """Read on; the bytes of a refused client are discarded."""
         if self._refusal is not None:
             if self.cycle is None and not self._told:
                 self._tell()
@@ -125,7 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close_soon_if_idle()
 
     def _parse(self, data: bytes) -> bool:
-        """Read what has come; return whether it was HTTP, within its bounds."""
+        """Parse the bytes; return whether they are HTTP, within its bounds."""
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -154,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.feed_data(again)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own type
-        """Answer what came before the client closed its side; return whether the connection stays open for that."""
+        """Answer the requests before the client closed its side; return whether the connection stays open for that."""
         self._ended = True
         if self._reading is not Reading.NOTHING and self._refusal is None:
             self._refuse(head.malformed("it ends before its end"))
@@ -165,7 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     def shutdown(self) -> None:
-        """Serve what has been sent, and then close."""
+        """Serve the requests that were sent, and then close."""
         self.timeout_keep_alive = DRAIN_SECONDS  # type: ignore[assignment]  # any number will do
         # A response whose head is out has promised to keep the connection: the next one will say that it closes.
         if not self._is_idle() and not self.cycle.response_started:
@@ -181,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(DRAIN_SECONDS, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection on which nothing came, unless something has come that was not read yet."""
+        """Close an idle connection, unless there are bytes that were not read yet."""
         if self.transport.is_closing():
             return
         poll = select.poll()
@@ -206,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """Start the request, with its connection within reach of the application, in case a fault rule is to break it.
+        """Start the request; its scope has the extension by which a fault rule can break the connection.
 
         Raises:
             ApiError: to the parser, which ends there; the head is not as it has to be, or announces too large a body.
@@ -289,7 +289,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def break_off(self, fault: ConnectionFault) -> None:
-        """Break the connection in a way that the client sees on its socket, as the request that is served now asks."""
+        """Break the connection of the request that is served now."""
         cycle = self._running
         if cycle is None or cycle.disconnected:
             return
@@ -322,7 +322,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(ApiError(errors.HEADERS_TOO_LARGE))
 
     def _refuse(self, error: ApiError) -> None:
-        """Read no more requests; say why as soon as those before have their answers, and close the connection."""
+        """Read no more requests; answer the earlier ones, then send the refusal and close the connection."""
         self._refusal = error
         self._deadline = None
         cycle = self.cycle
@@ -349,7 +349,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close the connection when the client has, or soon."""
+        """Close the connection when the client does, or after a while."""
         if self.transport.is_closing():
             return
         self._told = True
@@ -368,7 +368,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(min(seconds, self.stall_seconds, self.timeout_keep_alive), self._look)
 
     def _look(self) -> None:
-        """See what has become of the deadline, and whether the client takes its answers."""
+        """Check the deadline, and whether the client reads its answers."""
         unsent = self.transport.get_write_buffer_size()
         if unsent and unsent == self._unsent:
             connection_faults.reset(self.transport)

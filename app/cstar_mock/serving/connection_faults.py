@@ -1,4 +1,4 @@
-"""Connection faults: what a client sees on its socket where a fault rule breaks its connection."""
+"""Connection faults, as a client sees them on its socket."""
 
 import asyncio
 import os

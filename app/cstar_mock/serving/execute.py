@@ -1,4 +1,4 @@
-"""Run a command with a server around it, and be to the outside what the command is: signals in, exit code out."""
+"""Run a command with a server around it, and pass on its signals and its exit code."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ class CommandNotRun(Exception):
 
 
 class _Command:
-    """The command, and the signals that it gets through us."""
+    """The command, and the signals that are passed on to it."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -40,7 +40,7 @@ class _Command:
 
     @contextmanager
     def getting_signals(self) -> Iterator[None]:
-        """Pass signals on to the command; before it runs, they end us, as they would have ended it.
+        """Pass signals on to the command; before it runs, they end this process.
 
         One that was ignored when we were started, as under nohup, stays so for both.
         """

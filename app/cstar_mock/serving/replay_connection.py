@@ -74,7 +74,7 @@ class ReplayProtocol(BoundedProtocol):
         super()._start()
 
     def _facts(self) -> RequestFacts | None:
-        """Return the facts of the request whose head was read, if it has nothing that a replay can't have."""
+        """Return the facts of the request whose head was read, or None if it can't be a replay."""
         path, _, query = self.url.partition(b"?")
         if (
             self._replay is None
@@ -92,7 +92,7 @@ class ReplayProtocol(BoundedProtocol):
         return facts.read("GET", path.decode(), query, self.headers)
 
     def _answer(self, read: RequestFacts) -> bool:
-        """Replay the answer to a request; return False if it has none now, or has to wait for its turn."""
+        """Replay the answer to a request; return False if it has none now, or if an earlier one is still due."""
         if self._replay is None or not self._is_idle() or self.flow.write_paused or self.app_state.get(DRAINING):
             return False
         reply = self._replay(read, self.client)

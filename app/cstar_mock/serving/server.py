@@ -135,7 +135,7 @@ def _end_before_serving(number: int, _frame: FrameType | None) -> None:
 
 
 def _guarded(settings: Settings) -> Settings:
-    """Return the settings with what is chosen by itself where strangers can come."""
+    """Return the settings with the defaults for an address that others can reach."""
     update: dict[str, Any] = {}
     if settings.control_token is None:
         update["control_token"] = SecretStr(secrets.token_urlsafe(24))
@@ -145,7 +145,7 @@ def _guarded(settings: Settings) -> Settings:
 
 
 def _prepare(database: Database, seconds: float) -> None:
-    """Wait for a database that can't be reached yet, as it starts at the same time as we do; a file never does."""
+    """Wait for a database server that is still starting; a file is there or not."""
     deadline = time.monotonic() + (0 if database.embedded else seconds)
     waiting = False
     while True:

@@ -69,11 +69,11 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where it is: `http://127.0.0.1:PORT`."""
+        """The URL: `http://127.0.0.1:PORT`."""
         return str(self.ready["url"])
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that tell a program, in any language, where the server is and how to call it."""
+        """Return the environment variables by which a program in any language finds and calls the server."""
         variables = {"CSTAR_BASE_URL": self.url}
         if self.ready["admin_url"] is not None:
             variables["CSTAR_ADMIN_URL"] = self.ready["admin_url"]
@@ -139,7 +139,7 @@ def end_when_alone() -> None:
 
 
 def end_with_parent() -> None:
-    """End this process, which multiprocessing has started, when its parent has ended, however that was."""
+    """End this process, which multiprocessing has started, when its parent has ended in any way."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()

@@ -27,7 +27,7 @@ _log = logging.getLogger("cstar_mock.server")
 
 
 def warn_if_unknown() -> None:
-    """Log what is missing where uvicorn is newer than this release knows."""
+    """Log the missing features if uvicorn is newer than this release knows."""
     if not _is_known():
         newest = ".".join(map(str, NEWEST_KNOWN))
         _log.warning(

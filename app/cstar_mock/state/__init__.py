@@ -36,7 +36,7 @@ class State:
             await self.engine.open()
 
     async def check(self) -> None:
-        """Ask the Valkey for an answer.
+        """Check that Valkey answers.
 
         Raises:
             StateUnavailable: no answer came.

@@ -79,12 +79,12 @@ class WindowStorage(Storage):
         return count if end > self.real + self.advanced and begin <= self.real else 0
 
     def get_expiry(self, key: str) -> float:
-        """Return when the present window ends, in seconds of the same clock."""
+        """Return the end of the present window, in seconds of the same clock."""
         *_, end = self._windows.get(key, _ENDED)
         return max(end, self.real + self.advanced)
 
     def window(self, key: str) -> tuple[int, int]:
-        """Return the count in a counter's last window, and when that ends."""
+        """Return the count in a counter's last window, and its end."""
         count, _, end = self._windows[key]
         return count, end
 

@@ -1,4 +1,4 @@
-"""The state in Valkey (or Redis): what several workers, or several hosts, count and record together.
+"""The state in Valkey (or Redis): shared by several workers, or several hosts.
 
 Each decision with its writes is one Lua script, and so one round trip that no other command interrupts. No command is
 sent twice: a count must not grow by two because an answer was lost.
@@ -98,7 +98,7 @@ class Engine:
         return await self.run(pipeline)
 
     async def check(self) -> None:
-        """Ask for an answer.
+        """Check that Valkey answers.
 
         Raises:
             StateUnavailable: no answer came.
@@ -114,7 +114,7 @@ class Engine:
         return await self.run(lambda client: client.execute_command(*command))  # type: ignore[no-untyped-call]
 
     async def run(self, commands: Callable[[Valkey], Awaitable[T]]) -> T:
-        """Send commands that belong together, and return what comes of them.
+        """Send commands that belong together, and return their result.
 
         Raises:
             StateUnavailable: there is no answer within the time-out, or it is a refusal.

@@ -1,4 +1,4 @@
-"""The journal in Valkey (or Redis): the requests that several workers, or several hosts, record together.
+"""The journal in Valkey (or Redis): shared by several workers, or several hosts.
 
 A team with entries has a hash of them by id, and a sorted set of the ids by arrival. Three small keys are common to all
 teams: the time of each team's last entry, the bytes of its entries, and the number of those that were dropped.

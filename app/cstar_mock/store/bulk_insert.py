@@ -60,7 +60,7 @@ def insert(
 
 
 def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert rows by PostgreSQL's own way for many: twice as fast as statements."""
+    """Insert rows by COPY: twice as fast as statements."""
     statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
     driver: Any = connection.connection.driver_connection
     driver_error = connection.dialect.loaded_dbapi.Error
@@ -116,7 +116,7 @@ def _highest_rowid(connection: Connection, table: Table) -> int:
 
 
 def _count_for_postgresql(connection: Connection, table: Table, rows: int) -> None:
-    """Let PostgreSQL count the rows of a table that has grown much.
+    """Let PostgreSQL analyze a table that has grown much.
 
     Of rows that came within a transaction it knows nothing: it would check each reference to them by reading them all.
     """

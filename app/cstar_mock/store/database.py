@@ -1,4 +1,4 @@
-"""The store's one door: it opens, commits, rolls back, and knows where work may wait.
+"""The database: it opens connections, commits, rolls back, and decides which thread work runs in.
 
 Work is a plain function of a connection. On SQLite, a read of a few rows runs on the event loop itself: it takes
 microseconds and never waits. Writes run in one thread, one after the other, and reads of any length in two. On
@@ -317,7 +317,7 @@ _ENGINE_ERRORS = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError, json.JSOND
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Translate what the engine refuses; a statement that is wrong stays what it is."""
+    """Translate the errors of the engine; a wrong statement keeps its own."""
     try:
         yield
     except _ENGINE_ERRORS as error:

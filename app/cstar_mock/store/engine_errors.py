@@ -13,7 +13,7 @@ from cstar_mock.contract.errors import StoreUnavailable
 
 
 class StoreConflict(Exception):
-    """The store refuses a write: it contradicts a constraint, or what another client has written meanwhile."""
+    """A write contradicts a constraint, or another client's write."""
 
 
 _CONFLICTS = (IntegrityError, DataError)

@@ -1,4 +1,4 @@
-"""The schema: how an empty database gets it, how an older one is brought up to date, what one lacks.
+"""The schema: creating it, upgrading it, and comparing it with the models.
 
 Alembic is imported where a schema is upgraded or compared: it would double the time of a start.
 """

@@ -1,4 +1,4 @@
-"""The rows: teams, API keys, members, customers, tickets and CSAT responses; and the roll-ups that are kept of them.
+"""The rows: teams, API keys, members, customers, tickets and CSAT responses; and their roll-ups.
 
 Every row but the team itself belongs to one team and one environment, and every primary key leads with the
 team, so that the schema can be distributed by team. Instants are whole microseconds since 1970 (see `clock`).
@@ -94,7 +94,7 @@ class Team(Base):
 
 
 class ApiKey(Base):
-    """A key, kept only as its SHA-256 digest: keys are long and random, so a slow hash would buy nothing."""
+    """A key, kept only as its SHA-256 digest: keys are long and random, so a slow hash has no benefit."""
 
     __tablename__ = "api_keys"
 
@@ -136,7 +136,7 @@ class Member(Base):
 
 
 class Customer(Base):
-    """Somebody who writes tickets."""
+    """A person who creates tickets."""
 
     __tablename__ = "customers"
 
@@ -266,7 +266,7 @@ class MemberTotals(Base):
 
 
 class NewestTicket(Base):
-    """When a customer's newest ticket was created."""
+    """The creation of a customer's newest ticket."""
 
     __tablename__ = "newest_tickets"
 

@@ -1,4 +1,4 @@
-"""Where the files that ship with the package are: `migrations/` and `seed/`.
+"""The files that ship with the package: `migrations/` and `seed/`.
 
 In a checkout they are top-level folders, in an installed wheel they are inside the package, and from a zip archive they
 are extracted.

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what they are opened with, and when one is given up."""
+"""Connections to PostgreSQL: their parameters and time-outs."""
 
 import select
 import time
@@ -42,7 +42,7 @@ def _threshold(given: str | Sequence[str]) -> int | None:
 
 
 def connect_args(connect_timeout: int, statement_timeout: float | None, options: str) -> dict[str, Any]:
-    """Return what every new connection is opened with.
+    """Return the parameters of every new connection.
 
     Args:
         connect_timeout: seconds to wait for it.
@@ -65,7 +65,7 @@ def connect_args(connect_timeout: int, statement_timeout: float | None, options:
 def connect_impatiently(
     statement_timeout: float, _dialect: object, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
-    """Open a connection that gives up an engine which says nothing, and is closed then.
+    """Open a connection that closes if the engine does not answer in time.
 
     A server that is frozen, but whose machine still acknowledges what it is sent, never fails by itself: neither its
     own time-out nor the kernel's ends the waiting. Whether what it was sent is done, a COMMIT above all, is not known.

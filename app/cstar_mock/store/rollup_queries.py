@@ -89,19 +89,19 @@ def bits(number: int) -> ColumnElement[int]:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens at an instant: rows that have it, when, and what it adds to a bucket."""
+    """A kind of event: its rows, its instant, and its additions to a bucket."""
 
     rows: Any
     instant: Any
     adds: Mapping[str, Any]
 
     def each(self) -> Select[Any]:
-        """Select each one of a scope: its instant, and what it adds."""
+        """Select the events of a scope: the instant and the additions of each."""
         added = (self.adds.get(name, _ZERO).label(name) for name in COUNTED)
         return select(self.instant.label("instant"), *added).where(in_scope(self.rows), self.instant.is_not(None))
 
     def sums(self, first: ColumnElement[int], last: ColumnElement[int]) -> Select[Any]:
-        """Select what those of a scope add up to that lie between two instants, these included."""
+        """Select the sums of a scope's events between two instants, both included."""
         sums = [(func.sum(self.adds[name]) if name in self.adds else _ZERO).label(name) for name in COUNTED]
         return select(*sums).where(in_scope(self.rows), self.instant >= first, self.instant <= last)
 
@@ -121,7 +121,7 @@ EVENTS = (
 
 
 def not_all_zero(table: FromClause) -> ColumnElement[bool]:
-    """Return the condition that tells rows from what those that have gone left behind."""
+    """Return the condition for rows that count something: deleted rows leave zeros behind."""
     return or_(*(column != 0 for column in table.columns if column.name in {*COUNTED, *TOTALS}))
 
 

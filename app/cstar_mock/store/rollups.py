@@ -1,4 +1,4 @@
-"""Roll-ups: what the rows add up to, kept as they change, so that an answer costs the same however many there are.
+"""Roll-ups: sums of the rows, updated with each change, so that an answer costs the same for any number of rows.
 
 `rollup_queries` describes the buckets. What happened up to an instant is the sum of a few buckets of each width, and of
 the rows in the one fine bucket that contains the instant: exact to the microsecond, and never more than some hundred
@@ -96,7 +96,7 @@ class Changes:
         self._count_scores(connection, sign, tickets, csat_responses)
 
     def follow(self, connection: Connection, customer_ids: Iterable[str]) -> None:
-        """Find out which tickets of these customers are their newest ones, after tickets have come, moved or gone."""
+        """Update the newest tickets of these customers, after tickets were created, changed or deleted."""
         column = COUNTED.index("newest_tickets")
         newest: list[Row] = []
         without: list[str] = []
@@ -124,7 +124,7 @@ class Changes:
         self._count_newest(connection, 1)
 
     def write(self, connection: Connection) -> None:
-        """Add what was counted to the roll-ups."""
+        """Add the counted changes to the roll-ups."""
         buckets, finer = self._finest, FINEST
         for width in WIDTHS:
             buckets, finer = _widened(buckets, width - finer), width
@@ -253,7 +253,7 @@ def _widened(finest: Counts, by: int) -> Counts:
 
 
 def _adding(table: Table, names: Sequence[str]) -> str:
-    """Return what to do about a row that is there: add the numbers. Both engines speak it."""
+    """Return the `ON CONFLICT` clause that adds the numbers to an existing row; both engines have it."""
     key = ", ".join(column.name for column in table.primary_key)
     sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in names)
     return f"ON CONFLICT ({key}) DO UPDATE SET {sums}"

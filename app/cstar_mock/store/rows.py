@@ -1,4 +1,4 @@
-"""The rows of a team: their rules in words, and the ways to create, list, change and delete them.
+"""The rows of a team: their rules, and creating, listing, changing and deleting them.
 
 The schema has the same rules as constraints; here each has a message by which a person can fix the row.
 """
@@ -64,7 +64,7 @@ class RowsRefused(ValueError):
 
 
 class UnknownRow(LookupError):
-    """There is no row of that id."""
+    """There is no row with that id."""
 
 
 def ticket(
@@ -100,7 +100,7 @@ def insert_rows(connection: Connection, scope: Scope, rows: Rows) -> None:
 
 @contextmanager
 def large_load(connection: Connection, scope: Scope, tickets: int) -> Iterator[Callable[[Rows], None]]:
-    """Yield a function that inserts rows which are known to keep the rules; what is kept of them is made at the end.
+    """Yield a function that inserts rows which are known to keep the rules; the roll-ups follow at the end.
 
     Args:
         connection: the store.
@@ -205,7 +205,7 @@ def _responses_to(connection: Connection, scope: Scope, ticket_id: str) -> list[
 
 
 def _counted(model: RowModel, row: Row, responses: list[Row]) -> dict[str, list[Row]]:
-    """Return what the roll-ups count of one row: a ticket's response too, as its score is the assignee's."""
+    """Return the rows that count with one row: a ticket's response too, as its score is the assignee's."""
     return {} if model is Member else {"csat_responses": responses, model.__tablename__: [row]}
 
 
@@ -224,7 +224,7 @@ def get(connection: Connection, scope: Scope, model: RowModel, id_: str) -> Row:
 def list_(
     connection: Connection, scope: Scope, model: RowModel, equal: Mapping[str, Any], limit: int, offset: int
 ) -> tuple[list[Row], int]:
-    """Return a page of the rows whose columns are equal to these values, by id, and how many there are in all."""
+    """Return a page of the rows whose columns are equal to these values, by id, and the number of all."""
     wanted = [_in(scope, model), *(getattr(model, column) == value for column, value in equal.items())]
     total = connection.scalar(select(func.count()).select_from(model).where(*wanted)) or 0
     page = select(*_columns(model)).where(*wanted).order_by(model.id).limit(limit).offset(offset)

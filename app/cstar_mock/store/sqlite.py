@@ -49,7 +49,7 @@ _ON_CONNECT = (
 
 
 def is_private(url: URL) -> bool:
-    """Whether a URL means a database of this process alone, which ends with it."""
+    """Whether a URL names a database in memory, which ends with this process."""
     return url.database in {None, "", ":memory:"}
 
 

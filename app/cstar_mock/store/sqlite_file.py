@@ -45,7 +45,7 @@ class File:
         self._companions = dict.fromkeys(self._companions)
 
     def check(self) -> None:
-        """Look whether the file is still the one that was opened.
+        """Check that the file is still the one that was opened.
 
         Raises:
             StoreUnavailable: it or a file beside it was deleted or replaced; what is written to it would be lost.
@@ -62,7 +62,7 @@ class File:
                 raise StoreUnavailable(f"lost its {path[-4:]} file while the server ran: restart the server")
 
     def check_now_and_then(self) -> None:
-        """Do what `check` does, but at most ten times a second: reads are faster than looking.
+        """Do what `check` does, but at most ten times a second: the check takes longer than a read.
 
         Raises:
             StoreUnavailable: the file was deleted or replaced.

@@ -1,1 +1,1 @@
-"""Teams: how one is created, filled, changed, reset and deleted, and its keys."""
+"""Teams: creating, filling, changing, resetting and deleting them, and their keys."""

@@ -1,4 +1,4 @@
-"""The rows of a data set into the store: written out, from recipes, or built to give answers."""
+"""Filling a team with rows: explicit ones, from recipes, or built to give answers."""
 
 from collections.abc import Callable, Iterator
 
@@ -59,7 +59,7 @@ def _fill(connection: Connection, scope: Scope, data: EnvironmentData, now: Inst
 
 
 def _follow_recipes(data: EnvironmentData, now: Instant, insert_some: Callable[[Rows], None], add: Progress) -> None:
-    """Insert what the recipes give."""
+    """Insert the rows of the recipes."""
     numbers = Numbers(len(data.members) + 1, len(data.customers) + 1, len(data.tickets) + 1)
     for index, recipe in enumerate(data.recipes):
         with within("recipes", index):
@@ -86,7 +86,7 @@ def fill_with_answers(connection: Connection, scope: Scope, wanted: Answers, now
 
 
 def _verify(connection: Connection, scope: Scope, wanted: Answers, now: Instant) -> None:
-    """Ask the service that serves the API whether it now answers what was wanted.
+    """Compare the answers of the service that serves the API with the wanted ones.
 
     Raises:
         DatasetError: it does not, which is a bug.
@@ -121,7 +121,7 @@ def _unanswered(location: Location, figure: object, answered: object) -> Dataset
 
 
 def _explicit(data: EnvironmentData, now: Instant) -> Rows:
-    """Return the rows that are written out."""
+    """Return the explicit rows."""
 
     def moment(text: str | None) -> Instant | None:
         return None if text is None else parse_moment(text, now)

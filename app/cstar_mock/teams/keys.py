@@ -1,4 +1,4 @@
-"""API keys as their owners handle them: create, list, revoke."""
+"""API keys: create, list, revoke."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ REVOKED_FROM_THE_START: Instant = 0
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:
-    """A key as it can be shown: its value is not known any more."""
+    """A key as it can be shown, without its value."""
 
     id: str
     prefix: str
@@ -77,7 +77,7 @@ def key_row(
     expires_at: Instant | None = None,
     revoked_at: Instant | None = None,
 ) -> dict[str, Any]:
-    """Return the row of a key, whose type and environment its prefix says."""
+    """Return the row of a key, whose type and environment follow from its prefix."""
     key_type, environment = KEY_PREFIXES[key[:7]]
     return {
         "team_id": team_id,

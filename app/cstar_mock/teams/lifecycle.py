@@ -73,7 +73,7 @@ def create_team(
 
 
 def reset_team(connection: Connection, team_id: str) -> None:
-    """Put a team back to what it was created from: rows, clock, rules and keys.
+    """Reset a team to its initial content: rows, clock, rules and keys.
 
     Raises:
         UnknownName: there is no such team.
@@ -95,7 +95,7 @@ def reset_team(connection: Connection, team_id: str) -> None:
 
 
 def answer(connection: Connection, team: str, environment: str, wanted: Answers) -> None:
-    """Put rows that give these answers, now by the team's clock, in the place of those that an environment has.
+    """Replace the rows of an environment by rows that give these answers, now by the team's clock.
 
     Raises:
         DatasetError: figures contradict each other.
@@ -119,7 +119,7 @@ def delete_team(connection: Connection, team_id: str) -> None:
 
 
 def _beginning(team: TeamContent, advanced: Duration = 0) -> dict[str, Any]:
-    """Return the columns of a team at its beginning.
+    """Return the initial columns of a team.
 
     Args:
         team: what it begins with.

@@ -1,4 +1,4 @@
-"""Data sets into the store: each whole or not at all, and the second time nothing."""
+"""Loading data sets: each whole or not at all; a second load changes nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

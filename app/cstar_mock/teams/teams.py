@@ -1,4 +1,4 @@
-"""Teams as a test handles them: look up, move the clock, set limits and fault rules.
+"""Teams: look-up, lock, clock, limits and fault rules.
 
 Every change lets the team's revision grow, in the same transaction.
 """
@@ -105,7 +105,7 @@ def advance(connection: Connection, team: str, by: Duration) -> TeamClock:
 
 
 def run_in_real_time(connection: Connection, team: str) -> TeamClock:
-    """Let the team's clock tell real time again; what it was advanced by still counts for rate-limit windows.
+    """Return the team's clock to real time; its advances still count for rate-limit windows.
 
     Raises:
         UnknownName: there is no such team.
@@ -127,7 +127,7 @@ def set_rate_limits(connection: Connection, team: str, limits: dict[str, Any] | 
 def set_faults(
     connection: Connection, team: str, rules: Sequence[FaultRule], *, keep: bool = False
 ) -> tuple[TeamState, tuple[ActiveRule, ...]]:
-    """Set the team's fault rules, or add to those there are; return the team as it was, and its rules now.
+    """Set the team's fault rules, or add rules; return the team as it was, and its rules now.
 
     Raises:
         UnknownName: there is no such team.

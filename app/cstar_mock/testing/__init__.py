@@ -1,4 +1,4 @@
-"""cstar-mock for tests in Python: a server, and a team of one's own in it.
+"""cstar-mock for tests in Python: a server, and a team on it for each test.
 
     from cstar_mock.testing import server
 

@@ -64,7 +64,7 @@ def _wait(process: "subprocess.Popen[bytes]", ready_file: Path, command: str) ->
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Close the server's standard input, which ends it; what is left of the command after that gets signals."""
+    """Close the server's standard input, which ends it; a command that goes on gets signals."""
     assert process.stdin is not None  # noqa: S101  (a pipe, see above)
     process.stdin.close()
     for number in (signal.SIGTERM, signal.SIGKILL):

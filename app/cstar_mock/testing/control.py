@@ -98,7 +98,7 @@ class Control:
 
 
 def _as_json(value: Any) -> Any:
-    """Return what JSON has for a value that it lacks.
+    """Return the JSON form of a value that JSON does not have.
 
     Raises:
         ValueError: an instant without a time zone, which would be another one on the next machine.

@@ -29,7 +29,7 @@ def is_path(dataset: object) -> bool:
 
 
 def first_team(path: Path) -> dict[str, Any]:
-    """Return what the first team of a data set file begins with, as `POST /__admin/teams` takes it.
+    """Return the content of the first team of a data set file, as `POST /__admin/teams` takes it.
 
     Raises:
         ValueError: the file can't be read, or is not a data set.

@@ -1,4 +1,4 @@
-"""The pytest plugin: active as soon as it is installed, free of cost until a fixture is used.
+"""The pytest plugin: active once it is installed, without cost until a fixture is used.
 
 Nothing of cstar-mock is imported before a fixture needs it.
 """
@@ -70,7 +70,7 @@ def cstar_server(pytestconfig: pytest.Config) -> "Iterator[Server]":
 
 @pytest.fixture
 def cstar(request: pytest.FixtureRequest, cstar_server: "Server") -> "Iterator[Team]":
-    """A team of the test's own, with keys, rows, clock, faults, limits and journal that no other test touches."""
+    """A team for the test alone, with its own keys, rows, clock, faults, limits and journal."""
     with _entered(lambda: cstar_server.team(**_content(request))) as team:
         yield team
 
@@ -112,7 +112,7 @@ def _server(config: pytest.Config) -> "AbstractContextManager[Server]":
 
 
 def _content(request: pytest.FixtureRequest) -> "dict[str, Any]":
-    """Return what the marker says; the one of the test wins over those of its class and module.
+    """Return the arguments of the marker; the test's wins over those of its class and module.
 
     The path of a data set is relative to the folder of the test's file.
 

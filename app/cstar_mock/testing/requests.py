@@ -117,7 +117,7 @@ class Requests:
     def _failure(
         self, wanted: str, criteria: Mapping[str, Any], found: Sequence[Mapping[str, Any]], instead: str = ""
     ) -> str:
-        """Return what was expected, and what came: the team's requests, the oldest first, and the unmatched ones."""
+        """Describe a failed assertion: the expectation, the team's requests in order, and the unmatched ones."""
         matching = {entry["id"] for entry in found}
         page, unmatched = self._page({}), self.unmatched()
         lines = [f"expected {wanted} ({_shown(criteria)}), but {instead or f'there were {len(matching)}'}"]

@@ -88,7 +88,7 @@ class Server:
                     raise
 
     def reset(self) -> None:
-        """Put every team back to what it was created from."""
+        """Reset every team to its initial content."""
         self._control.call("POST", "/reset")
 
 

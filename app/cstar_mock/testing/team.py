@@ -1,4 +1,4 @@
-"""A team of a test's own: its keys, rows, clock, faults, limits and requests, as Python objects."""
+"""The team of a test: its keys, rows, clock, faults, limits and requests, as Python objects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,7 @@ class Team:
 
     @property
     def url(self) -> str:
-        """Where the team's endpoints are: add `/analytics/overview`."""
+        """The base URL of the team's endpoints: add `/analytics/overview`."""
         return f"{self.base_url}/api/v1/teams/{self.team_id}"
 
     def given(
@@ -83,7 +83,7 @@ class Team:
         csat_responses: Sequence[Mapping[str, Any]] = (),
         environment: Environment | None = None,
     ) -> AddedRows:
-        """Say what the API must answer, or which rows there are.
+        """Set the answers of the API, or its rows.
 
         Args:
             overview: figures in the documented shape, those left out may be anything; replaces all rows.
@@ -145,7 +145,7 @@ class Team:
         limit: int | None = None,
         offset: int | None = None,
     ) -> Any:
-        """Return where each figure comes from: its definition, its SQL, the ids of its rows.
+        """Explain each figure: its definition, its SQL, the ids of its rows.
 
         Args:
             endpoint: whose figures.
@@ -162,7 +162,7 @@ class Team:
         return self._control.call("GET", path, environment=where, period=period, limit=limit, offset=offset)
 
     def reset(self) -> None:
-        """Go back to what the team was created from: rows, clock, limits, faults, keys, counters, journal."""
+        """Reset the team to its initial content: rows, clock, limits, faults, keys, counters, journal."""
         self._control.call("POST", f"/teams/{self.team_id}/reset")
 
     def delete(self) -> None:
@@ -238,7 +238,7 @@ class Clock(_Part):
         self._control.call("PUT", f"{self._team}/clock", {"action": "advance", "by": by})
 
     def reset(self) -> None:
-        """Let the clock tell real time again."""
+        """Return the clock to real time."""
         self._control.call("PUT", f"{self._team}/clock", {"action": "reset"})
 
 

@@ -11,7 +11,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def fail_at_the_caller(decorated: _Class) -> _Class:
-    """Let what the public methods of a class raise begin its traceback at their caller."""
+    """Let exceptions of a class's public methods begin their traceback at the caller."""
     for name, member in list(vars(decorated).items()):
         if isinstance(member, FunctionType) and not name.startswith("_"):
             setattr(decorated, name, _failing_at_the_caller(member))

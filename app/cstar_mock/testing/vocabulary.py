@@ -1,4 +1,4 @@
-"""The words that the control API knows, as types: a checker finds the misspelt ones."""
+"""The vocabulary of the control API, as types: a type checker finds misspelt words."""
 
 from typing import Literal, TypeAlias, TypedDict
 
@@ -31,7 +31,7 @@ RowKind: TypeAlias = Literal["members", "customers", "tickets", "csat_responses"
 
 
 class Match(TypedDict, total=False):
-    """Which requests a fault rule is about; what is left out matches every request."""
+    """The requests that a fault rule matches; omitted fields match every request."""
 
     endpoint: Endpoint
     keyType: KeyType

@@ -1,4 +1,4 @@
-"""Answers that provably still hold: nothing was written to the team since, and no row has entered or left the window.
+"""The cache of answers: one is fresh while nothing is written to the team, and no row enters or leaves the window.
 
 The first is told by the team's revision, which grows with every write to it, by whichever process. The second is told
 by the instants from which to which an answer holds: forever if the clock is frozen.
@@ -48,7 +48,7 @@ class CachedAnswer:
     until: Instant | None
 
     def is_fresh(self, caller: Caller) -> bool:
-        """Whether the same request of this caller has the same data for its answer now."""
+        """Whether the same request of this caller would have the same data now."""
         if self.revision != caller.revision:
             return False
         now = caller.clock.now()
@@ -62,7 +62,7 @@ class AnswerCache:
         self._answers: Cache[tuple[str, str, Asked], CachedAnswer] = Cache()
 
     def get(self, caller: Caller, asked: Asked) -> CachedAnswer | None:
-        """Return the last answer to what a caller asks, whether it is fresh or not."""
+        """Return the last answer to a caller's question, fresh or stale, or None."""
         return self._answers.get((caller.team_id, caller.environment, asked))
 
     def put(self, caller: Caller, asked: Asked, answer: CachedAnswer) -> None:

@@ -120,7 +120,7 @@ class Caller:
 
 
 class KeyRing:
-    """The callers seen lately, by their keys' digests, for as long as the store holds still.
+    """A cache of callers by key digest, dropped whenever the store changes.
 
     On PostgreSQL, every request looks its key up; requests that wait at the same time share a statement.
     """
@@ -195,7 +195,7 @@ def _rules_bytes(stored: str) -> int:
 
 
 def digest(key: str) -> bytes:
-    """Return what is stored of a key: its SHA-256 digest."""
+    """Return the SHA-256 digest of a key, which is all that the store has of it."""
     return digest_of(key.encode("utf-8", "surrogateescape"))
 
 
@@ -247,7 +247,7 @@ def require_secret_key(caller: Caller) -> None:
 
 
 def hint(token: str | None) -> str:
-    """Say what is wrong with a refused token, for a developer who looks at the response headers [ours].
+    """Return the reason for refusing a token, for the response headers [ours].
 
     It tells nothing that the caller did not send: no key, no team, not whether a key exists.
     """

@@ -1,4 +1,4 @@
-"""Fault rules: what a rule says, how a team keeps it, and which of its requests fail.
+"""Fault rules: their form, their storage, and the choice of requests that fail.
 
 Which request of a rule fails follows from its seed and the number of the request alone, so that a seed gives the same
 failures every time.
@@ -73,7 +73,7 @@ class UniformDelay(_Part):
 
 
 class LognormalDelay(_Part):
-    """As networks have it: mostly around the median, sometimes far above; cut off at `maxValue`."""
+    """Mostly around the median, sometimes far above, as in networks; cut off at `maxValue`."""
 
     type: Literal["lognormal"]
     median: Annotated[Number, Field(gt=0, le=bounds.LONGEST_DELAY_MS)]
@@ -89,7 +89,7 @@ Delay = Annotated[FixedDelay | UniformDelay | LognormalDelay, Field(discriminato
 
 
 class Match(_Part):
-    """Which requests a rule is about; what is left out matches every request."""
+    """The requests that a rule matches; omitted fields match every request."""
 
     endpoint: Endpoint | None = None
     key_type: KeyType | None = None
@@ -208,7 +208,7 @@ _CLOCKS_DIFFER = clock.MINUTE
 
 @dataclass(frozen=True, slots=True)
 class ActiveRule:
-    """A rule as it is kept with its team.
+    """A rule as the team stores it.
 
     Attributes:
         ends_at: when it heals itself, on real time plus the team's advances; None for never.
@@ -219,7 +219,7 @@ class ActiveRule:
     ends_at: Instant | None = None
 
     def healed(self, now: Instant) -> bool:
-        """Whether it does not act any more: its end has come, or is farther away than its length, as time went back."""
+        """Whether the rule has ended: its end has passed, or the clock went back behind its beginning."""
         if self.ends_at is None or self.rule.time_to_live is None:
             return False
         left = self.ends_at - now
@@ -242,7 +242,7 @@ def random_of(seed: int, number: int) -> random.Random:
 
 
 def activated(rules: Iterable[FaultRule], now: Instant) -> list[ActiveRule]:
-    """Return rules as they begin to act: each with an id, and with the instant at which it heals itself."""
+    """Return rules with their ids and the instants at which they end."""
     return [
         ActiveRule(
             rule.id or ids.new("fault"),
@@ -274,7 +274,7 @@ def check_bounds(rules: Sequence[ActiveRule]) -> None:
 
 
 def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
-    """Return rules as they are kept in the store."""
+    """Return the stored form of rules."""
     return [
         {
             "id": active.id,
@@ -286,5 +286,5 @@ def stored(rules: Iterable[ActiveRule]) -> list[dict[str, Any]]:
 
 
 def from_store(rules: Iterable[Mapping[str, Any]]) -> tuple[ActiveRule, ...]:
-    """Return rules that were kept in the store."""
+    """Return rules from their stored form."""
     return tuple(ActiveRule(rule["id"], FaultRule.model_validate(rule["rule"]), rule["endsAt"]) for rule in rules)

@@ -1,4 +1,4 @@
-"""Faults: what a team's server does instead of answering, because a test told it to.
+"""Faults: the failures and delays that a test has asked for.
 
 A team has an ordered list of rules. The first one that matches a request, and is neither spent nor healed, decides
 about it; the request's own `Prefer` header comes before them all. Which request of a rule fails is a matter of its
@@ -23,7 +23,7 @@ DEFAULT_RETRY_AFTER = 1
 
 
 class ConnectionBroken(ConnectionError):
-    """The request's connection is to be broken in a certain way; `http.middleware` does it."""
+    """Raised to break the request's connection; `http.middleware` passes it to the connection."""
 
     def __init__(self, fault: ConnectionFault) -> None:
         self.fault = fault
@@ -128,7 +128,7 @@ _BY_STATUS: dict[int, ErrorKind] = {
 async def decide(
     rules: Iterable[ActiveRule], request: FaultRequest, team_id: str, counts: FaultCounts, now: Instant
 ) -> Decision | None:
-    """Return what the team's rules want to happen to a request, and count it.
+    """Return the decision of the team's rules about a request, and count it.
 
     Args:
         rules: the team's rules that may be about the request's key, in their order.

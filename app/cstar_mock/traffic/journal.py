@@ -116,7 +116,7 @@ class Journal(Protocol):
 
 
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[tuple[str, str], ...], int]:
-    """Return headers as they may be kept, not too many, not too long, and no secret; and their bytes of memory."""
+    """Return headers within their bounds and without secrets, and their bytes of memory."""
     kept = []
     longest_name, longest_value = bounds.LONGEST_JOURNAL_NAME, bounds.LONGEST_JOURNAL_VALUE
     room, size = bounds.JOURNAL_HEADERS_BYTES, 0
@@ -140,5 +140,5 @@ def shown_header(name: bytes, value: bytes) -> tuple[tuple[str, str], int, int]:
 
 
 def shown(text: str) -> str:
-    """Return a path or query as it may be kept and logged: not too long, and without a key."""
+    """Return a path or query within its bound and without a key."""
     return redacted(text[: bounds.LONGEST_JOURNAL_PATH])

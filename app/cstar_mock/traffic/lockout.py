@@ -51,7 +51,7 @@ class Lockout:
     async def test(
         self, client: tuple[str, int] | None, digest: bytes, look_up: Callable[[], Awaitable[T | None]]
     ) -> T | None:
-        """Look a secret up, and return what was found; None if it is wrong.
+        """Look a secret up, and return the result; None if it is wrong.
 
         Secrets of an address that were not right before are tested one after the other, so that many right ones at
         once are not taken for guesses.
@@ -140,7 +140,7 @@ async def _acquire(lock: asyncio.Lock) -> None:
 
 
 def network(client: tuple[str, int] | None) -> str:
-    """Return what counts as one address: of IPv6 the first 64 bits, as one customer has all the others.
+    """Return the network that counts as one address: of IPv6 the first 64 bits, as one customer has the rest.
 
     Clients without an IP address, such as those of a Unix socket or of a proxy that names them otherwise, are one.
     """

@@ -1,4 +1,4 @@
-"""`Prefer: code=429, wait=2`: what a single request asks to be answered (RFC 7240), as Prism does it."""
+"""The header `Prefer: code=429, wait=2`, by which a single request asks for its answer (RFC 7240), as in Prism."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ _STATUS = re.compile(r"[3-5]\d\d")
 
 
 def preferred(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Decision, str] | None:
-    """Return what a request's `Prefer` header asks for, and what to say in `Preference-Applied` (RFC 7240).
+    """Return the decision that a `Prefer` header asks for, and the value of `Preference-Applied` (RFC 7240).
 
     Known are `code` (a status, or a documented error by its name) and `wait` (seconds); others are ignored, and of
     two the first one counts.

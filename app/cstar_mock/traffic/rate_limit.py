@@ -1,4 +1,4 @@
-"""Rate limits: how a request of a key is counted, and what its answer says about it.
+"""Rate limits: counting a request of a key, and the headers of its answer.
 
 The counters themselves are `state`'s: in this process, or shared with others.
 
@@ -130,7 +130,7 @@ def used_up(status: RateLimitStatus, seconds: int) -> RateLimitStatus:
 
 
 def exceeded(status: RateLimitStatus) -> RateLimitExceeded:
-    """Return slowapi's exception for a request over its limit; `errors` answers it with the documented 429."""
+    """Return slowapi's exception for a request over its limit; `http.errors` answers it with the documented 429."""
     return RateLimitExceeded(
         Limit(
             limit=_limit(status.limit, status.window),
