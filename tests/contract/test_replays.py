@@ -11,9 +11,9 @@ import pytest
 from tests.contract.test_bounds import Response, answer, answers, close, connect, responses, serving
 
 from cstar_mock import bounds
+from cstar_mock.http import middleware
 from cstar_mock.http.context import RequestContext
 from cstar_mock.http.facts import RequestFacts
-from cstar_mock.http.middleware import RequestContextMiddleware
 from cstar_mock.serving.connection import BoundedProtocol
 from cstar_mock.serving.replay_connection import ReplayProtocol
 
@@ -125,17 +125,16 @@ def test_a_request_that_is_known_by_its_bytes_is_not_parsed_again(port: int) -> 
 def test_a_known_request_that_can_not_be_replayed_now_begins_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was done for it when the connection looked for a replay, and found that a fault rule may decide."""
     begun: list[RequestContext] = []
-    begin = RequestContextMiddleware._begin  # noqa: SLF001
 
-    def counted(self: RequestContextMiddleware) -> RequestContext:
-        begun.append(begin(self))
+    def counted() -> RequestContext:
+        begun.append(RequestContext())
         return begun[-1]
 
     with connect(port) as connection:
         ask(connection, OVERVIEW)
         control(port, b"PUT", b"/faults", b'[{"status": 503, "failRequestCount": 1}]')
         before = len(control(port, b"GET", b"/requests")["requests"])
-        monkeypatch.setattr(RequestContextMiddleware, "_begin", counted)
+        monkeypatch.setattr(middleware, "RequestContext", counted)
         assert [ask(connection, OVERVIEW)[0] for _ in range(3)] == [503, 200, 200]
     assert [context.status for context in begun] == [503, 200, 200]
     assert len(control(port, b"GET", b"/requests")["requests"]) == before + 3

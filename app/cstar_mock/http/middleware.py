@@ -34,7 +34,10 @@ class Recorder(Protocol):
     def begun(self) -> None:
         """Count a request as in progress."""
 
-    def ended(self, context: RequestContext, facts: RequestFacts) -> None:
+    def ended(self) -> None:
+        """Count a request as no longer in progress."""
+
+    def answered(self, context: RequestContext, facts: RequestFacts) -> None:
         """Count a request that was answered, or whose connection was broken."""
 
 
@@ -75,11 +78,15 @@ class RequestContextMiddleware:
                 scope["state"][REPLAY] = self.replay
             await self.app(scope, receive, send)
             return
-        facts, context = facts_of(scope), self._begin()
+        facts, context = facts_of(scope), RequestContext()
+        if self.monitoring is not None:
+            self.monitoring.begun()
         scope["state"][CONTEXT] = context
         try:
             await self._serve(context, facts, scope, receive, send)
         finally:
+            if self.monitoring is not None:
+                self.monitoring.ended()
             self._end(context, facts)
 
     def replay(self, facts: RequestFacts, client: Client) -> Reply | None:
@@ -96,7 +103,7 @@ class RequestContextMiddleware:
             return None
         if replay is None:
             return None
-        context = self._begin()
+        context = RequestContext()  # in progress for no one: nothing runs until it has ended
         reply = _without_waiting(self._respond(replay, context, facts))
         self._end(context, facts)
         return Reply(reply.status, reply.lines + context.header_lines(), reply.body)
@@ -112,14 +119,9 @@ class RequestContextMiddleware:
             await self.journal.record(team_of(context), entry_of(context, facts, ANSWERED))
         return reply
 
-    def _begin(self) -> RequestContext:
-        if self.monitoring is not None:
-            self.monitoring.begun()
-        return RequestContext()
-
     def _end(self, context: RequestContext, facts: RequestFacts) -> None:
         if self.monitoring is not None:
-            self.monitoring.ended(context, facts)
+            self.monitoring.answered(context, facts)
         log_answer(context, facts)
 
     async def _serve(

@@ -89,9 +89,12 @@ class Monitoring:
         """Count a request as in progress."""
         self._in_progress.inc()
 
-    def ended(self, context: RequestContext, facts: RequestFacts) -> None:
-        """Count a request that was answered, or whose connection was broken."""
+    def ended(self) -> None:
+        """Count a request as no longer in progress."""
         self._in_progress.dec()
+
+    def answered(self, context: RequestContext, facts: RequestFacts) -> None:
+        """Count a request that was answered, or whose connection was broken."""
         route = route_of(facts.path)
         self._counter(context, facts.method, route).inc()
         histogram = self._histograms.get(route)
