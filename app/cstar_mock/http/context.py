@@ -2,9 +2,9 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from cstar_mock.contract import ids
 from cstar_mock.contract.clock import REAL_TIME, Instant
@@ -13,11 +13,15 @@ from cstar_mock.http.replies import Reply, error_reply
 from cstar_mock.traffic.authentication import Caller
 from cstar_mock.traffic.rate_limit import RateLimitStatus
 
-if TYPE_CHECKING:
-    from cstar_mock.http.recording import Recording
-
 CONTEXT = "cstar_mock.context"
 """The name of the context in the state of an ASGI scope."""
+
+
+class Waiting(Protocol):
+    """The recording of a request that can wait."""
+
+    async def wait(self, seconds: float, receive: Receive) -> None:
+        """Wait with the request recorded as pending."""
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class RequestContext:
     status: int = 0
     complete: bool = False
     state_lost: bool = False
-    recording: "Recording | None" = None
+    recording: Waiting | None = None
 
     def now(self) -> Instant:
         """Return the team's present instant, or real time before the team is known."""
