@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
 import pytest
-from tests.conftest import Server, free_port, running
+from tests.conftest import COMMAND, Server, free_port, running
 
 from cstar_mock.observability import logs
 from cstar_mock.serving import workers
@@ -21,9 +22,12 @@ from cstar_mock.settings import Settings
 
 def pids(server: Server) -> set[int]:
     """Return the process ids of a server's workers."""
-    found = subprocess.run(
-        ["pgrep", "-P", str(server.process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=False
-    )
+    return children(server.process.pid)
+
+
+def children(pid: int) -> set[int]:
+    """Return the process ids of a supervisor's workers."""
+    found = subprocess.run(["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, text=True, check=False)
     return {int(line) for line in found.stdout.split()}
 
 
@@ -53,6 +57,31 @@ def test_a_worker_that_dies_is_replaced_and_named_in_the_log(tmp_path: Path, val
         assert server.stop() == 0
         assert pids(server) == set()
         assert server.log.read_text().count("a worker ended with -9 and is replaced") == 1
+
+
+def test_ctrl_c_while_workers_start_is_no_traceback(tmp_path: Path, valkey: str) -> None:
+    """A terminal sends it to all processes, and what Python is importing then would end in a traceback."""
+    database = f"sqlite:///{tmp_path / 'shared.db'}"
+    command = [*COMMAND, "serve", "--port", "0", "--workers", "2", "--database", database, "--state", valkey]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            wait_until(lambda: len(children(process.pid)) == 2)
+            assert all(ignores(pid, signal.SIGINT) for pid in children(process.pid))
+            time.sleep(0.4)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.communicate(timeout=30)[1] == ""
+            assert process.returncode == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Whether a process ignores a signal."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_a_worker_that_does_not_answer_in_time_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.connection import Connection, wait
@@ -62,7 +62,8 @@ class _Worker:
         self._pings, pongs = _spawn.Pipe()
         self._asked: float | None = None
         self.process = _spawn.Process(target=_work, args=(settings, listener, metrics_folder, pongs))
-        self.process.start()
+        with _interrupts_ignored_by_children():
+            self.process.start()
         pongs.close()
 
     def is_well(self) -> bool:
@@ -124,8 +125,25 @@ class _Supervisor:
         self._ending = True
 
 
+@contextmanager
+def _interrupts_ignored_by_children() -> Iterator[None]:
+    """Let a process that is started in the block ignore Ctrl-C until its server takes signals.
+
+    A terminal sends SIGINT to all processes, and Python's imports would end in a traceback. This process gets one that
+    arrives in the block afterwards: a blocked signal is not lost.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _work(settings: Settings, listener: socket.socket, metrics_folder: str, pongs: Connection) -> None:
     """Serve in a worker process, which ends with its supervisor."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # still ignored
     end_with_parent()
     threading.Thread(target=_answer_pings, args=(pongs,), daemon=True).start()
     # The library for metrics reads it at its import; an older one from outside would have the numbers of another run.
