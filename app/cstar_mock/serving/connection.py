@@ -7,7 +7,6 @@ One timer for each connection looks at its deadline; a request sets the deadline
 import asyncio
 import logging
 import select
-from enum import Enum, auto
 from typing import Any
 
 import httptools
@@ -20,19 +19,12 @@ from cstar_mock.contract.errors import ApiError
 from cstar_mock.http import head
 from cstar_mock.http.extensions import CONNECTION, DRAINING
 from cstar_mock.serving import connection_faults, refusals
+from cstar_mock.serving.reading import Reading
 from cstar_mock.traffic.fault_rules import ConnectionFault
 
 DRAIN_SECONDS = 0.5
 """Seconds that an idle connection is kept when the server shuts down."""
 _log = logging.getLogger("cstar_mock.requests")
-
-
-class Reading(Enum):
-    """The part of a request that the next byte of a connection belongs to."""
-
-    NOTHING = auto()
-    HEAD = auto()
-    BODY = auto()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -224,6 +216,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start(self) -> None:
         before = self.cycle
         super().on_headers_complete()
+        if before is None or before.response_complete:
+            self._running = self.cycle  # uvicorn before 0.45 starts it by itself
         self.scope["extensions"] = self._extensions
         if self.app_state.get(DRAINING):
             if before is not None and not before.response_started:
@@ -258,7 +252,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        if hasattr(super(), "_start_asgi_task"):
+            super()._start_asgi_task(cycle, app)
+        else:  # uvicorn before 0.45
+            task = self.loop.create_task(cycle.run_asgi(app))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or send the refusal."""

@@ -15,7 +15,8 @@ from cstar_mock.http import facts
 from cstar_mock.http.extensions import DRAINING, REPLAY
 from cstar_mock.http.facts import FACTS, Client, RequestFacts
 from cstar_mock.http.replies import Reply
-from cstar_mock.serving.connection import BoundedProtocol, Reading
+from cstar_mock.serving.connection import BoundedProtocol
+from cstar_mock.serving.reading import Reading
 from cstar_mock.traffic.cache import Cache
 
 Replay: TypeAlias = Callable[[RequestFacts, Client], Reply | None]
